@@ -1,0 +1,252 @@
+"""Many problems become many trees, and the trees a dataset.
+
+This room runs searches concurrently, keeps what they find, shows progress, and resumes. It must not know how one
+search works, nor how rows are chosen.
+"""
+
+import asyncio
+import hashlib
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from tqdm import tqdm
+
+from .dataset import DatasetWriter
+from .engines.engine import Engine
+from .engines.journal import Journal, JournaledEngine
+from .errors import EngineError, InvalidInputError, VerifierError
+from .pattern import Pattern
+from .problems import Problem, check_unique
+from .search import SearchConfig, Verify, search
+from .selection import Selector
+from .tree import Tree
+from .verifiers import load_verifier, verifier_version
+
+
+@dataclass
+class BuildReport:
+    """
+    What a build came to. Not part of the dataset, since times differ from run to run.
+
+    Args:
+        trees (`int`): Trees in the dataset.
+        failures (`dict[str, str]`): Problems without a tree, by id, with the reason.
+        statistics (`Counter`): Sums over the trees: simulations, right, wrong, requests, tokens.
+        with_right, with_pair (`int`): Trees with a right chain; with a right and a wrong one.
+        rows (`dict[str, int]`): Rows of each config.
+        rejections (`dict[str, int]`): What selection left out, by reason.
+        seconds (`float`): Wall time of this run.
+        journal_seconds (`float`): Part of it spent in the journal.
+        asked, replayed (`int`): Requests that the engines were asked, and that came from the journal.
+    """
+
+    trees: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    statistics: Counter = field(default_factory=Counter)
+    with_right: int = 0
+    with_pair: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    rejections: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    journal_seconds: float = 0.0
+    asked: int = 0
+    replayed: int = 0
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """
+    How a run is built.
+
+    Args:
+        search ([`SearchConfig`]): How every tree is searched.
+        seed (`int`): With the problem's id, the seed of its tree.
+        trees_in_flight (`int`): Trees that grow at the same time; does not change the trees.
+        show_progress (`bool`): Draw a progress bar.
+    """
+
+    search: SearchConfig = field(default_factory=SearchConfig)
+    seed: int = 0
+    trees_in_flight: int = 32
+    show_progress: bool = True
+
+    def __post_init__(self):
+        if self.trees_in_flight < 1:
+            raise InvalidInputError(f"trees_in_flight={self.trees_in_flight} is out of range: it must be at least 1")
+
+
+async def build_trees(
+    problems: Sequence[Problem],
+    patterns: Sequence[Pattern],
+    engines: Mapping[str, Engine],
+    verify: Verify,
+    selector: Selector,
+    output_dir: Path,
+    config: BuildConfig,
+) -> BuildReport:
+    """
+    Grow a tree for every problem and write the dataset. Run again after any interruption, it goes on where it was.
+
+    Args:
+        problems (`Sequence[Problem]`): What the trees are about.
+        patterns (`Sequence[Pattern]`): Every tree is grown with one of them, chosen at random by its problem's id.
+        engines (`Mapping[str, Engine]`): One engine per role, `"generator"` and `"critic"`.
+        verify (`Callable`): `await verify(answer_text, problem)`, as of a [`~verifiers.worker.VerifierPool`].
+        selector ([`~selection.Selector`]): Chooses the rows of the `sft` and `preference` configs.
+        output_dir (`Path`): The run's directory; the dataset goes to its `dataset`.
+        config ([`BuildConfig`]): Search, seed, concurrency.
+
+    Returns:
+        [`BuildReport`]: Problems whose engine or verifier failed are in its `failures`; running again tries them again.
+
+    Raises:
+        InvalidInputError: Two problems have one id, a verifier does not exist, or the directory holds another run.
+    """
+    check_unique(problems)
+    verifier_versions = {name: verifier_version(name) for name in {p.verifier for p in problems}}
+    run = describe_run(problems, patterns, engines, config)
+    claim_directory(output_dir, run)
+    journal = Journal(output_dir / "journal.sqlite")
+    started = time.perf_counter()
+    report = BuildReport()
+    try:
+        journaled = {role: JournaledEngine(engine, journal) for role, engine in engines.items()}
+        build = _Build(patterns, journaled, verify, config, journal, report, run["engines"], verifier_versions)
+        await build.grow(problems)
+        write_dataset(problems, journal, selector, output_dir / "dataset", report)
+    finally:
+        journal.close()
+    report.seconds, report.journal_seconds = time.perf_counter() - started, journal.seconds
+    report.asked, report.replayed = journal.asked, journal.replayed
+    (output_dir / "report.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    return report
+
+
+@dataclass
+class _Build:
+    """One build in progress."""
+
+    patterns: Sequence[Pattern]
+    engines: Mapping[str, Engine]
+    verify: Verify
+    config: BuildConfig
+    journal: Journal
+    report: BuildReport
+    engine_names: dict
+    verifier_versions: dict[str, str]
+
+    async def grow(self, problems: Sequence[Problem]) -> None:
+        """Grow all trees, so many at a time."""
+        slots = asyncio.Semaphore(self.config.trees_in_flight)
+        with tqdm(total=len(problems), unit="tree", desc="Trees", disable=not self.config.show_progress) as bar:
+
+            async def grow_one(problem: Problem) -> None:
+                async with slots:
+                    await self._grow_one(problem)
+                self._show(bar)
+
+            async with asyncio.TaskGroup() as group:
+                for problem in problems:
+                    group.create_task(grow_one(problem))
+
+    async def _grow_one(self, problem: Problem) -> None:
+        record = self.journal.find_tree(problem.problem_id)
+        if record is None:
+            rng = random.Random(f"{self.config.seed}/{problem.problem_id}")
+            pattern = rng.choice(self.patterns)
+            try:
+                tree = await search(problem, pattern, self.engines, self.verify, self.config.search, rng)
+            except (EngineError, VerifierError) as error:
+                self.report.failures[problem.problem_id] = f"{type(error).__name__}: {error}"
+                return
+            tree.provenance = self._provenance(problem)
+            record = tree.to_record()
+            self.journal.store_tree(problem.problem_id, record)
+        statistics = record["statistics"]
+        self.report.trees += 1
+        self.report.statistics.update(statistics)
+        self.report.with_right += statistics["right"] > 0
+        self.report.with_pair += statistics["right"] > 0 and statistics["wrong"] > 0
+
+    def _provenance(self, problem: Problem) -> dict[str, str]:
+        sampling = {name: str(getattr(self.config.search, name)) for name in ("temperature", "top_p", "max_new_tokens")}
+        models = {
+            f"{role}_{name}": value for role, identity in self.engine_names.items() for name, value in identity.items()
+        }
+        verifier = f"{problem.verifier} {self.verifier_versions[problem.verifier]}"
+        versions = {"hf_treecot": version("hf-treecot"), "verifier": verifier}
+        return {"seed": str(self.config.seed), **sampling, **models, **versions}
+
+    def _show(self, bar: tqdm) -> None:
+        sums, seconds = self.report.statistics, bar.format_dict["elapsed"]
+        bar.set_postfix_str(
+            f"{sums['right']} right, {sums['wrong']} wrong, {len(self.report.failures)} failed, "
+            f"{sums['generated_tokens'] / max(seconds, 1e-9):.0f} tokens/s",
+            refresh=False,
+        )
+        bar.update()
+
+
+def describe_run(
+    problems: Sequence[Problem], patterns: Sequence[Pattern], engines: Mapping[str, Engine], config: BuildConfig
+) -> dict:
+    """All that the trees of a run depend on, as plain values: two runs with the same description give the same trees."""
+    digest = hashlib.sha256(json.dumps([asdict(p) for p in problems]).encode()).hexdigest()
+    return {
+        "problems": f"{len(problems)} ({digest[:12]})",
+        "patterns": {p.name: hashlib.sha256(json.dumps(asdict(p)).encode()).hexdigest()[:12] for p in patterns},
+        "engines": {role: asdict(engine.identity) for role, engine in sorted(engines.items())},
+        "search": asdict(config.search),
+        "seed": config.seed,
+    }
+
+
+def claim_directory(output_dir: Path, run: dict) -> None:
+    """
+    Make a directory a run's own, or see that it is.
+
+    Raises:
+        InvalidInputError: It holds another run's configuration, or is no directory.
+    """
+    path = output_dir / "run.json"
+    if output_dir.exists() and not output_dir.is_dir():
+        raise InvalidInputError(f"output_dir={str(output_dir)!r} is a file: choose a directory")
+    if path.is_file():
+        other = json.loads(path.read_text(encoding="utf-8"))
+        if other != run:
+            keys = [key for key in run if other.get(key) != run[key]]
+            raise InvalidInputError(
+                f"output_dir={str(output_dir)!r} holds a run with another configuration (other {', '.join(keys)}): "
+                "choose another directory, or remove it to start afresh"
+            )
+        return
+    if output_dir.exists() and any(output_dir.iterdir()):
+        raise InvalidInputError(
+            f"output_dir={str(output_dir)!r} is not empty and holds no run of ours: choose another directory"
+        )
+    output_dir.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+
+
+def write_dataset(
+    problems: Sequence[Problem], journal: Journal, selector: Selector, directory: Path, report: BuildReport
+) -> None:
+    """Write the finished trees, in the order of their problems, and the rows selected from them."""
+    with DatasetWriter(directory) as writer:
+        for problem in problems:
+            record = journal.find_tree(problem.problem_id)
+            if record is None:
+                continue
+            tree = Tree.from_record(record)
+            writer.write("trees", record)
+            for row in selector.select_sft(tree):
+                writer.write("sft", row)
+            for row in selector.select_preferences(tree):
+                writer.write("preference", row)
+    report.rows, report.rejections = dict(writer.counts), dict(selector.rejections)

@@ -1,0 +1,191 @@
+"""The dataset of a run: one directory with three configs, `trees`, `sft` and `preference`.
+
+`trees` is lossless: the other two can be made again from it. This room knows columns and files; it must not know how
+rows are chosen, nor the Hub.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, Features, List, Value, load_dataset
+
+from .errors import InvalidInputError
+from .tree import Tree
+
+
+_TEXT, _INTEGER, _FLOAT = Value("string"), Value("int64"), Value("float64")
+_MESSAGES = List({"role": _TEXT, "content": _TEXT})
+FEATURES = {
+    "trees": Features(
+        {
+            "tree_id": _TEXT,
+            "problem": {
+                name: _TEXT for name in ("problem_id", "prompt", "answer", "verifier", "source", "license")
+            },
+            "pattern": _TEXT,
+            "nodes": List(
+                {
+                    "kind": _TEXT,
+                    "tag": _TEXT,
+                    "text": _TEXT,
+                    "parent": _INTEGER,
+                    "role": _TEXT,
+                    "simulation": _INTEGER,
+                    "tokens": _INTEGER,
+                    "finish_reason": _TEXT,
+                    "log_probability": _FLOAT,
+                    "visit_count": _INTEGER,
+                    "value_sum": _FLOAT,
+                    "reward": _FLOAT,
+                    "answer": _TEXT,
+                    "reason": _TEXT,
+                    "dead_end": _TEXT,
+                    "value": _FLOAT,
+                }
+            ),
+            "simulations": List(_INTEGER),
+            "status": _TEXT,
+            "stop_reason": _TEXT,
+            "statistics": {
+                name: _INTEGER
+                for name in (
+                    "simulations",
+                    "right",
+                    "wrong",
+                    "dead_ends",
+                    "requests",
+                    "prompt_tokens",
+                    "generated_tokens",
+                )
+            },
+            "provenance": _TEXT,  # JSON: its keys differ between engines
+        }
+    ),
+    "sft": Features(
+        {"prompt": _MESSAGES, "completion": _MESSAGES, "tree_id": _TEXT, "length": _INTEGER, "rank": _INTEGER}
+    ),
+    "preference": Features(
+        {
+            "prompt": _MESSAGES,
+            "chosen": _MESSAGES,
+            "rejected": _MESSAGES,
+            "tree_id": _TEXT,
+            "shared_prefix_length": _INTEGER,
+            "chosen_length": _INTEGER,
+            "rejected_length": _INTEGER,
+            "chosen_reward": _FLOAT,
+            "rejected_reward": _FLOAT,
+        }
+    ),
+}
+ROWS_A_GROUP = 500  # rows that are in memory at the same time
+
+
+class DatasetWriter:
+    """
+    Writes a dataset row by row, and puts it in its place only when it is whole.
+
+    Args:
+        directory (`Path`): Where the dataset goes. An older one there is replaced.
+
+    Example:
+
+    ```python
+    with DatasetWriter(Path("runs/demo/dataset")) as writer:
+        writer.write("sft", row)
+    ```
+    """
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.counts = dict.fromkeys(FEATURES, 0)
+        self._unfinished = directory.with_name(f"{directory.name}.unfinished")
+        self._rows: dict[str, list[dict]] = {config: [] for config in FEATURES}
+
+    def __enter__(self) -> "DatasetWriter":
+        from pyarrow.parquet import ParquetWriter
+
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+        self._files = {}
+        for config, features in FEATURES.items():
+            path = self._unfinished / config / "train-00000-of-00001.parquet"
+            path.parent.mkdir(parents=True)
+            self._files[config] = ParquetWriter(path, features.arrow_schema)
+        return self
+
+    def write(self, config: str, row: dict[str, Any]) -> None:
+        """
+        Add a row.
+
+        Args:
+            config (`str`): `"trees"`, `"sft"` or `"preference"`.
+            row (`dict`): A record of [`Tree.to_record`], or a row of a [`~selection.Selector`].
+        """
+        if config == "trees":
+            row = {**row, "provenance": json.dumps(row["provenance"], sort_keys=True)}
+        self._rows[config].append(row)
+        self.counts[config] += 1
+        if len(self._rows[config]) >= ROWS_A_GROUP:
+            self._flush(config)
+
+    def _flush(self, config: str) -> None:
+        import pyarrow
+
+        if self._rows[config]:
+            self._files[config].write_table(pyarrow.Table.from_pylist(self._rows[config], FEATURES[config].arrow_schema))
+            self._rows[config] = []
+
+    def __exit__(self, exception_type, *_) -> None:
+        for config, file in self._files.items():
+            if exception_type is None:
+                self._flush(config)
+            file.close()
+        if exception_type is None:
+            (self._unfinished / "README.md").write_text(_card(self.counts), encoding="utf-8")
+            if self.directory.exists():
+                shutil.rmtree(self.directory)
+            self._unfinished.rename(self.directory)
+
+
+def load_trees(directory: Path | str) -> Iterator[Tree]:
+    """
+    The trees of a run or of its dataset, one after the other.
+
+    Args:
+        directory (`Path` or `str`): A run's directory, or its `dataset` directory.
+
+    Raises:
+        InvalidInputError: There is no dataset.
+    """
+    directory = Path(directory)
+    path = directory / "dataset" if (directory / "dataset").is_dir() else directory
+    if not (path / "trees").is_dir():
+        raise InvalidInputError(f"trees {str(directory)!r}: there is no dataset; give the directory of a finished run")
+    dataset: Iterable[dict] = load_dataset(str(path), "trees", split="train", streaming=True)
+    return (tree_from_row(row) for row in dataset)
+
+
+def tree_from_row(row: dict[str, Any]) -> Tree:
+    """The tree of a row of the `trees` config."""
+    return Tree.from_record({**row, "provenance": json.loads(row["provenance"])})
+
+
+def as_dataset(config: str, rows: list[dict]) -> Dataset:
+    """Rows of a [`~selection.Selector`] as a dataset in memory."""
+    return Dataset.from_list(rows, features=FEATURES[config])
+
+
+def _card(counts: dict[str, int]) -> str:
+    configs = "".join(
+        f"- config_name: {config}\n  data_files:\n  - split: train\n    path: {config}/train-*.parquet\n"
+        for config in FEATURES
+    )
+    table = "".join(f"| `{config}` | {count} |\n" for config, count in counts.items())
+    return (
+        f"---\nconfigs:\n{configs}tags:\n- tree-cot\n- mcts\n- trl\n---\n"
+        "# Tree chains of thought\n\nGrown by Monte Carlo Tree Search over typed thoughts, checked by rules, with "
+        f"hf_treecot.\n\n| config | rows |\n| --- | --- |\n{table}"
+    )

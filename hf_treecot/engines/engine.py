@@ -1,0 +1,77 @@
+"""The engine protocol: a request for one thought goes in, a completion comes out.
+
+An engine knows a model and how to ask it. It must not know trees, patterns or rewards.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Request:
+    """
+    One thought to be written.
+
+    Args:
+        prompt (`str`): The whole rendered prompt: chat template applied, chain so far and opening tag appended.
+        stop (`tuple[str]`): Generation ends at the first of these strings; it is not part of the completion.
+        max_new_tokens (`int`): Token budget.
+        temperature (`float`): Sampling temperature; 0 is greedy.
+        top_p (`float`): Nucleus sampling, in (0, 1]; 1 is off.
+        seed (`int`): The same request gives the same completion.
+    """
+
+    prompt: str
+    stop: tuple[str, ...]
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Completion:
+    """
+    What an engine wrote.
+
+    Args:
+        text (`str`): The text, without the stop string.
+        finish_reason (`str`): `"stop"` (a stop string), `"eos"` (end of the turn) or `"length"` (budget hit).
+        prompt_tokens (`int`): Tokens of the prompt.
+        tokens (`int`): Tokens generated, the stop string included.
+        log_probability (`float`, *optional*): Sum of the log-probabilities of the generated tokens under the model
+            itself (temperature 1, no nucleus), where the engine gives it.
+    """
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    tokens: int
+    log_probability: float | None = None
+
+
+@dataclass(frozen=True)
+class EngineIdentity:
+    """Which model writes, at which revision, by which engine: part of every tree's provenance."""
+
+    engine: str
+    model: str
+    revision: str = ""
+
+
+class Engine(Protocol):
+    """What a search needs of an engine."""
+
+    identity: EngineIdentity
+
+    def render_chat(self, messages: list[dict[str, str]]) -> str:
+        """The rendered prompt of a conversation, ready for the assistant's turn."""
+
+    async def generate(self, request: Request) -> Completion:
+        """
+        Write one thought.
+
+        Raises:
+            ContextLengthError: The request does not fit into the model's context.
+            EngineError: It could not be completed.
+        """

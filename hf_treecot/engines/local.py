@@ -1,0 +1,363 @@
+"""The embedded engine: a transformers model in this process that batches whatever is asked of it at the same time.
+
+One thread owns the model. Requests join the running batch as slots become free, whatever their lengths, sampling
+settings and stop strings, and leave it as they finish; a prefix that several requests share is computed once.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from dataclasses import dataclass, field
+
+import numpy
+import torch
+
+from ..errors import ContextLengthError, EngineError, InvalidInputError
+from .engine import Completion, EngineIdentity, Request
+from .sampling import sample
+from .slot_cache import PathCache, SlotCache
+
+
+GATHER_SECONDS = 0.003  # callers of one expansion arrive within this time
+ADMIT_EVERY = 8  # steps: a prefill for every newcomer would stall those who run
+SMALL_MODEL = 20_000_000  # parameters: below, a second thread costs more than it gives
+
+
+@dataclass
+class Row:
+    """A request in the running batch."""
+
+    request: Request
+    prompt: list[int]
+    future: asyncio.Future
+    loop: asyncio.AbstractEventLoop
+    uniforms: numpy.ndarray
+    budget: int
+    stop_ends: set[str]
+    generated: list[int] = field(default_factory=list)
+    log_probability: float = 0.0
+
+
+class LocalEngine:
+    """
+    A causal language model of transformers as an engine.
+
+    Args:
+        model (`~transformers.PreTrainedModel`): With full attention in every layer.
+        tokenizer (`~transformers.PreTrainedTokenizerBase`): With a chat template.
+        max_batch_size (`int`): Requests that run at the same time; more wait.
+        path_cache_bytes (`int`): Memory for the keys and values of finished paths; 0 keeps none.
+        num_threads (`int`, *optional*): Threads that torch uses. By default one for a small model on a CPU, else
+            torch's own choice.
+        identity ([`EngineIdentity`], *optional*): What trees record of it.
+
+    Raises:
+        InvalidInputError: The model has layers other than full attention, or there is no chat template.
+
+    Example:
+
+    ```python
+    engine = LocalEngine.from_pretrained("Qwen/Qwen2.5-0.5B-Instruct")
+    completion = await engine.generate(Request("2 + 2 =", ("\\n",), 8, temperature=0.0, top_p=1.0, seed=0))
+    ```
+    """
+
+    def __init__(
+        self,
+        model,
+        tokenizer,
+        *,
+        max_batch_size: int = 64,
+        path_cache_bytes: int = 256 * 2**20,
+        num_threads: int | None = None,
+        identity: EngineIdentity | None = None,
+    ):
+        _check_model(model, tokenizer)
+        self.model, self.tokenizer = model.eval(), tokenizer
+        self.identity = identity or EngineIdentity("local", model.config.name_or_path)
+        self.max_batch_size = max_batch_size
+        self.max_length = min(model.config.max_position_embeddings, tokenizer.model_max_length)
+        if num_threads is None and model.device.type == "cpu" and model.num_parameters() < SMALL_MODEL:
+            num_threads = 1
+        self._num_threads = num_threads
+        self._eos = _end_tokens(model, tokenizer)
+        self._pieces: dict[int, str] = {}
+        self._rows: list[Row] = []  # row i lives in slot i
+        self._cache = SlotCache(model.config.num_hidden_layers, max_batch_size)
+        self._paths = PathCache(path_cache_bytes)
+        self._waiting: queue.SimpleQueue[Row | None] = queue.SimpleQueue()
+        self._steps_since_admission = 0
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str,
+        *,
+        revision: str | None = None,
+        dtype: str | None = None,
+        device: str | None = None,
+        trust_remote_code: bool = False,
+        **kwargs,
+    ) -> "LocalEngine":
+        """
+        Load a model and its tokenizer from the Hub or a directory.
+
+        Args:
+            name_or_path (`str`): Hub name or directory.
+            revision (`str`, *optional*): Branch, tag or commit.
+            dtype (`str`, *optional*): `"float32"` on a CPU and `"bfloat16"` on a GPU, unless given. In `"float64"`
+                completions do not depend on the batch even in the last bit.
+            device (`str`, *optional*): A GPU if there is one.
+            trust_remote_code (`bool`): Run code that comes with the model.
+            **kwargs: Arguments of [`LocalEngine`].
+        """
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
+        options = {"revision": revision, "trust_remote_code": trust_remote_code}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(name_or_path, **options)
+            model = AutoModelForCausalLM.from_pretrained(name_or_path, dtype=getattr(torch, dtype), **options)
+        except OSError as error:
+            reason = str(error).splitlines()[0]
+            raise InvalidInputError(
+                f"model {name_or_path!r} cannot be loaded ({reason}): give a directory or a Hub name"
+            ) from error
+        commit = getattr(model.config, "_commit_hash", None) or revision or ""
+        identity = EngineIdentity("local", name_or_path, commit)
+        return cls(model.to(device), tokenizer, **{"identity": identity, **kwargs})
+
+    def render_chat(self, messages: list[dict[str, str]]) -> str:
+        """The rendered prompt of a conversation, ready for the assistant's turn."""
+        return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+    async def generate(self, request: Request) -> Completion:
+        """
+        Write one thought; see [`Engine.generate`].
+
+        Raises:
+            ContextLengthError: The prompt leaves no room in the model's context.
+            EngineError: The model failed.
+        """
+        if self._closed:
+            raise EngineError("the engine is closed")
+        prompt = self.tokenizer(request.prompt, add_special_tokens=False)["input_ids"]
+        budget = min(request.max_new_tokens, self.max_length - len(prompt))
+        if budget < 1 or not prompt:
+            raise ContextLengthError(
+                f"a prompt of {len(prompt)} tokens does not fit: it must have at least one, and leave room in the "
+                f"{self.max_length} of model {self.identity.model!r}"
+            )
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="treecot-local-engine", daemon=True)
+            self._thread.start()
+        loop = asyncio.get_running_loop()
+        uniforms = numpy.random.default_rng(request.seed).random(budget)
+        stop_ends = {stop[-1] for stop in request.stop}
+        row = Row(request, prompt, loop.create_future(), loop, uniforms, budget, stop_ends)
+        self._waiting.put(row)
+        return await row.future
+
+    def close(self) -> None:
+        """End the thread; requests that still run are dropped."""
+        self._closed = True
+        self._waiting.put(None)
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        if self._num_threads is not None:
+            torch.set_num_threads(self._num_threads)  # of this thread
+        with torch.inference_mode():
+            while not self._closed:
+                newcomers = self._newcomers()
+                try:
+                    self._admit(newcomers)
+                    self._step()
+                except Exception as error:  # whatever the model raised is the callers' business
+                    failed = EngineError(f"model {self.identity.model!r} failed: {type(error).__name__}: {error}")
+                    failed.__cause__ = error
+                    for row in {id(row): row for row in self._rows + newcomers}.values():
+                        _resolve(row, failed)
+                    self._rows = []
+                    self._cache = SlotCache(self.model.config.num_hidden_layers, self.max_batch_size)
+
+    def _newcomers(self) -> list[Row]:
+        """Requests that join now: at once if nothing runs, else when a few steps have passed."""
+        self._steps_since_admission += 1
+        free = self.max_batch_size - len(self._rows)
+        newcomers: list[Row] = []
+        if self._rows and (free == 0 or self._steps_since_admission < ADMIT_EVERY):
+            return newcomers
+        deadline = None
+        while len(newcomers) < free:
+            try:
+                if self._rows:
+                    row = self._waiting.get_nowait()
+                elif deadline is None:
+                    row = self._waiting.get()
+                else:
+                    row = self._waiting.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                break
+            if row is None:
+                break
+            if not row.future.cancelled():
+                newcomers.append(row)
+                deadline = deadline or time.monotonic() + GATHER_SECONDS
+        self._steps_since_admission = 0
+        return newcomers
+
+    def _admit(self, newcomers: list[Row]) -> None:
+        """Give newcomers slots, with the keys and values of their prompts but the last token."""
+        if not newcomers:
+            return
+        by_prompt: dict[tuple[int, ...], list[Row]] = {}
+        for row in newcomers:
+            by_prompt.setdefault(tuple(row.prompt[:-1]), []).append(row)
+        first = len(self._rows)
+        self._prefill([list(prompt) for prompt in by_prompt], first)
+        self._rows += [rows[0] for rows in by_prompt.values()]
+        for slot, (prompt, rows) in enumerate(by_prompt.items(), start=first):
+            for row in rows[1:]:
+                self._cache.copy_row(slot, len(self._rows), len(prompt))
+                self._rows.append(row)
+
+    def _prefill(self, prompts: list[list[int]], first: int) -> None:
+        """Compute what is not in the path cache of some prompts, in one forward call, into slots from `first` on."""
+        found = [self._paths.find(prompt) for prompt in prompts]
+        lengths = [length for length, _ in found]
+        width = max(len(p) - n for p, n in zip(prompts, lengths, strict=True))
+        device = self.model.device
+        tokens = torch.zeros(len(prompts), max(width, 1), dtype=torch.long)
+        for i, (prompt, n) in enumerate(zip(prompts, lengths, strict=True)):
+            tokens[i, : len(prompt) - n] = torch.tensor(prompt[n:], dtype=torch.long)
+        positions = torch.tensor(lengths).unsqueeze(1) + torch.arange(max(width, 1))
+        longest = int(positions.max()) + 1
+        self._cache.open(first, first + len(prompts), positions.to(device), longest)
+        for i, (n, states) in enumerate(found):
+            if n:
+                self._cache.write_row(first + i, states, n)
+        if width:
+            visible = torch.arange(longest) <= positions.unsqueeze(-1)
+            self._forward(tokens.to(device), positions.to(device), visible.unsqueeze(1).to(device))
+
+    def _forward(self, tokens: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+        """Logits of the last token of every row, `(rows, vocabulary)`."""
+        return self.model(
+            input_ids=tokens,
+            # A rotary embedding knows no position beyond the context; padding is never seen, so any will do.
+            position_ids=positions.clamp(max=self.max_length - 1),
+            attention_mask=visible,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+
+    def _step(self) -> None:
+        """One token for every row."""
+        rows = self._rows
+        if not rows:
+            return
+        device = self.model.device
+        last = [row.generated[-1] if row.generated else row.prompt[-1] for row in rows]
+        positions = torch.tensor([len(row.prompt) + len(row.generated) - 1 for row in rows])
+        longest = int(positions.max()) + 1
+        positions = positions.unsqueeze(1).to(device)
+        self._cache.open(0, len(rows), positions, longest)
+        visible = (torch.arange(longest, device=device) <= positions)[:, None, None, :]
+        logits = self._forward(torch.tensor(last, device=device).unsqueeze(1), positions, visible)
+        settings = [(r.request.temperature, r.request.top_p, r.uniforms[len(r.generated)]) for r in rows]
+        temperature, top_p, uniform = torch.tensor(settings, dtype=torch.float64, device=device).unbind(1)
+        tokens, log_probabilities = sample(logits, temperature, top_p, uniform)
+        finished = []
+        for i, (token, log_probability) in enumerate(zip(tokens.tolist(), log_probabilities.tolist(), strict=True)):
+            rows[i].generated.append(token)
+            rows[i].log_probability += log_probability
+            if rows[i].future.cancelled() or self._finish(rows[i]):
+                finished.append(i)
+        for i in reversed(finished):
+            self._release(i)
+
+    def _finish(self, row: Row) -> bool:
+        """Whether a row is done after its last token; answers its caller if so."""
+        token = row.generated[-1]
+        if token in self._eos:
+            reason, text = "eos", self._text(row, len(row.generated) - 1)
+        else:
+            text = None
+            if any(end in self._piece(token) for end in row.stop_ends):
+                text = self._text(row, len(row.generated))
+                cut = min((i for stop in row.request.stop if (i := text.find(stop)) >= 0), default=None)
+                text = None if cut is None else text[:cut]
+            if text is not None:
+                reason = "stop"
+            elif len(row.generated) >= row.budget:
+                reason, text = "length", self._text(row, len(row.generated))
+            else:
+                return False
+        _resolve(row, Completion(text, reason, len(row.prompt), len(row.generated), row.log_probability))
+        return True
+
+    def _piece(self, token: int) -> str:
+        """The text of one token; a stop string can only be complete when its last character has come."""
+        if token not in self._pieces:
+            self._pieces[token] = self.tokenizer.decode([token])
+        return self._pieces[token]
+
+    def _text(self, row: Row, count: int) -> str:
+        """The first `count` generated tokens as text, decoded in context, since some tokenizers trim a first space."""
+        context = row.prompt[-4:]
+        options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+        before = self.tokenizer.decode(context, **options)
+        return self.tokenizer.decode(context + row.generated[:count], **options)[len(before) :]
+
+    def _release(self, slot: int) -> None:
+        """Free a slot: remember its path, and move the last row into it so that the batch stays dense."""
+        row = self._rows[slot]
+        path = (row.prompt + row.generated)[:-1]  # the last token was never fed
+        if self._paths.budget:
+            self._paths.store(path, self._cache.read_row(slot, len(path)))
+        last = self._rows.pop()
+        if slot < len(self._rows):
+            self._rows[slot] = last
+            self._cache.copy_row(len(self._rows), slot, len(last.prompt) + len(last.generated) - 1)
+
+
+def _check_model(model, tokenizer) -> None:
+    kinds = set(getattr(model.config, "layer_types", None) or ["full_attention"])
+    if kinds != {"full_attention"} or not hasattr(model.config, "max_position_embeddings"):
+        raise InvalidInputError(
+            f"model {model.config.name_or_path!r} has layers of the kinds {sorted(kinds)}: the local engine takes full "
+            "attention only; serve this model with text-generation-inference or vLLM instead"
+        )
+    if tokenizer.chat_template is None:
+        raise InvalidInputError(
+            f"the tokenizer of model {model.config.name_or_path!r} has no chat template: "
+            "use an instruction-tuned model, or set tokenizer.chat_template"
+        )
+
+
+def _end_tokens(model, tokenizer) -> set[int]:
+    end = model.generation_config.eos_token_id if model.generation_config is not None else None
+    tokens = set(end if isinstance(end, list) else [end])
+    return {token for token in tokens | {tokenizer.eos_token_id} if token is not None}
+
+
+def _resolve(row: Row, result: Completion | EngineError) -> None:
+    """Answer a caller in its own event loop."""
+
+    def answer() -> None:
+        if not row.future.done():
+            if isinstance(result, EngineError):
+                row.future.set_exception(result)
+            else:
+                row.future.set_result(result)
+
+    with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits any more
+        row.loop.call_soon_threadsafe(answer)

@@ -1,0 +1,110 @@
+"""Letter counting: problems as in the seed data of Marco-o1 v2, and how a person would think them through.
+
+A problem asks how often two letters occur in a long word, so that a right answer is seldom luck. Words are made of
+syllables and of random letters: none comes from a dictionary, so that real words are unseen ones.
+"""
+
+import random
+from dataclasses import dataclass
+
+
+PHRASINGS = (
+    "What is the combined count of {a} and {b} in {word}?",
+    "How many {a} and {b} are there in total in {word}?",
+    "Add up the counts of {a} and {b} in {word}.",
+    "Find out the total number of {a} and {b} in {word}.",
+    "What is the sum of the counts of {a} and {b} in {word}?",
+    "Calculate the total occurrences of {a} and {b} together in {word}.",
+    "What is the combined total of {a} and {b} present in {word}?",
+)
+ONSETS = "b c d f g h j k l m n p r s t v w z ch sh th st tr pl cr br ph qu".split()
+VOWELS = "a e i o u a e i o ea ou io y".split()
+CODAS = ["", "", "", "", "n", "r", "s", "t", "l", "m", "ck", "ss", "nd", "st", "x"]
+ENDINGS = ["", "", "ness", "less", "able", "ing", "ly", "ation", "er", "ism", "ous", "ical"]
+LETTER_FREQUENCIES = dict(
+    zip(
+        "abcdefghijklmnopqrstuvwxyz",
+        (8, 2, 4, 4, 11, 2, 2, 3, 8, 1, 1, 5, 3, 7, 7, 3, 1, 7, 7, 7, 4, 1, 1, 1, 2, 1),
+        strict=True,
+    )
+)
+
+
+@dataclass(frozen=True)
+class LettersTask:
+    """One problem: how often letters `a` and `b` occur in `word`, asked in the words of `phrasing`."""
+
+    word: str
+    a: str
+    b: str
+    phrasing: str
+
+    name = "letters"
+    verifier = "letters"
+    # From the reliable to the hasty: the hasty ones go wrong by themselves, without a lie in the training data.
+    styles = (("spell", 0.5), ("list", 0.2), ("glance", 0.3))
+
+    @property
+    def prompt(self) -> str:
+        return self.phrasing.format(a=self.a, b=self.b, word=self.word)
+
+    @property
+    def result(self) -> int:
+        return self.word.count(self.a) + self.word.count(self.b)
+
+    def plan(self, style: str) -> str:
+        if style == "spell":
+            return f"I spell {self.word} and keep a running count of {self.a} and {self.b}."
+        if style == "list":
+            return f"I list the letters of {self.word} that are {self.a} or {self.b} and count them."
+        return f"I count {self.a}, I count {self.b} and add the two."
+
+    def restate(self) -> str:
+        return f"the question: the number of {self.a} plus the number of {self.b} in {self.word}."
+
+    def work(self, style: str, rng: random.Random, wrong: bool = False) -> tuple[str, int]:
+        """The reasoning in one style and its result; `wrong` makes one slip in it."""
+        matches = [letter in (self.a, self.b) for letter in self.word]
+        counts = [self.word.count(self.a), self.word.count(self.b)]
+        if wrong:
+            slip = rng.randrange(len(self.word))
+            matches[slip] = not matches[slip]
+            which = rng.randrange(2)
+            counts[which] += 1 if counts[which] == 0 or rng.random() < 0.5 else -1
+        if style == "glance":
+            total = sum(counts)
+            text = f"{self.a} appears {counts[0]} times and {self.b} appears {counts[1]} times."
+        elif style == "list":
+            found = [letter for letter, match in zip(self.word, matches, strict=True) if match]
+            total = len(found)
+            text = f"The letters that match are {' '.join(found) or 'none'}."
+        else:
+            steps, total = [], 0
+            for letter, match in zip(self.word, matches, strict=True):
+                total += match
+                steps.append(f"{letter}{total}")
+            text = f"{' '.join(steps)}."
+        return f"{text} The total is {total}.", total
+
+
+def random_word(rng: random.Random) -> str:
+    """A made-up word of 6 to 13 letters."""
+    length = rng.randint(6, 13)
+    if rng.random() < 0.4:
+        return "".join(rng.choices(list(LETTER_FREQUENCIES), list(LETTER_FREQUENCIES.values()), k=length))
+    word = ""
+    while len(word) < length:
+        word += rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(CODAS)
+    return (word + rng.choice(ENDINGS))[:13]
+
+
+def random_task(rng: random.Random) -> LettersTask:
+    """A random problem; at least one of the two letters is in the word, mostly both."""
+    word = random_word(rng)
+    present = sorted(set(word), key=word.count, reverse=True)
+    # Frequent letters more often: counts from 2 to 6 tell reasoning from luck better than 0 and 1 do.
+    a = rng.choice(present[:3])
+    others = [letter for letter in present if letter != a]
+    b = rng.choice(others) if others and rng.random() < 0.95 else rng.choice(sorted(set(LETTER_FREQUENCIES) - {a}))
+    a, b = rng.sample((a, b), 2)
+    return LettersTask(word, a, b, rng.choice(PHRASINGS))

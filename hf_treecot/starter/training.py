@@ -1,0 +1,223 @@
+"""Train the starter model from scratch on its own problems, and keep it under the user's cache directory.
+
+The number of steps is fixed, not the time: the same recipe, library versions and kind of processor give the same
+weights. This room knows nothing of searches.
+"""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..errors import InvalidInputError
+from ..pattern import Pattern, available_patterns, load_pattern
+from . import arithmetic, letters
+from .chains import Segment, write_chain
+
+
+@dataclass(frozen=True)
+class StarterRecipe:
+    """
+    Everything that the starter model's weights depend on.
+
+    Args:
+        seed (`int`): Seed of the data, of the initial weights and of the order of the examples.
+        num_steps (`int`): Optimiser steps.
+        batch_size (`int`): Examples a step. Small batches are decisive at this size.
+        learning_rate (`float`): Peak learning rate (AdamW, 50 steps of warm-up, cosine to 5 %).
+        hidden_size, num_layers, num_heads, intermediate_size (`int`): Shape of the Qwen 3 model.
+        num_threads (`int`): Threads that torch trains with: part of the recipe, since sums depend on it.
+        max_length (`int`): The longest sequence that the model takes, in tokens.
+
+    Raises:
+        InvalidInputError: The number of steps is not positive.
+    """
+
+    seed: int = 0
+    num_steps: int = 3000
+    batch_size: int = 8
+    learning_rate: float = 2e-3
+    hidden_size: int = 128
+    num_layers: int = 2
+    num_heads: int = 4
+    intermediate_size: int = 384
+    num_threads: int = 2
+    max_length: int = 1024
+
+    def __post_init__(self):
+        if self.num_steps < 1:
+            raise InvalidInputError(f"num_steps={self.num_steps} is out of range: it must be at least 1")
+
+
+def cache_directory() -> Path:
+    """Where the starter model lives: `$HF_TREECOT_CACHE`, else `$XDG_CACHE_HOME/hf_treecot`, else `~/.cache/hf_treecot`."""
+    if path := os.environ.get("HF_TREECOT_CACHE"):
+        return Path(path)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hf_treecot"
+
+
+def training_examples(recipe: StarterRecipe, count: int) -> list[tuple[str, list[Segment]]]:
+    """The first `count` examples of a recipe, as (prompt, segments of the completion)."""
+    rng = random.Random(f"starter data {recipe.seed}")
+    patterns = [load_pattern(name) for name in available_patterns()]
+    examples = []
+    for _ in range(count):
+        task = rng.choice((letters, arithmetic)).random_task(rng)
+        examples.append((task.prompt, write_chain(task, rng.choice(patterns), rng)))
+    return examples
+
+
+def recipe_hash(recipe: StarterRecipe) -> str:
+    """A hash of the recipe and of the data that it makes, so that a change in either trains another model."""
+    sample = [(prompt, [asdict(s) for s in segments]) for prompt, segments in training_examples(recipe, 200)]
+    return hashlib.sha256(json.dumps([asdict(recipe), sample]).encode()).hexdigest()[:12]
+
+
+def starter_model(recipe: StarterRecipe | None = None, directory: Path | None = None) -> Path:
+    """
+    The directory of the trained starter model; trains it first if it is not there.
+
+    Args:
+        recipe ([`StarterRecipe`], *optional*): Defaults to the recipe that the project is tested with.
+        directory (`Path`, *optional*): Where to keep it. Defaults to [`cache_directory`].
+
+    Returns:
+        `Path`: A directory that `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained` take.
+    """
+    from filelock import FileLock
+
+    recipe = recipe or StarterRecipe()
+    path = (directory or cache_directory()) / f"starter-{recipe_hash(recipe)}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):  # two processes started at once train it once
+        if not (path / "config.json").is_file():
+            unfinished = path.with_name(f"{path.name}.unfinished")
+            train_starter(recipe, unfinished)
+            unfinished.rename(path)
+    return path
+
+
+def train_starter(recipe: StarterRecipe, output_dir: Path) -> None:
+    """
+    Train the starter model; continues from the last checkpoint in `output_dir` if there is one.
+
+    Args:
+        recipe ([`StarterRecipe`]): What to train.
+        output_dir (`Path`): Where the model and its tokenizer are saved.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, DataCollatorForSeq2Seq, Trainer, set_seed
+    from transformers.trainer_utils import get_last_checkpoint
+
+    examples = training_examples(recipe, recipe.num_steps * recipe.batch_size)
+    tokenizer = _tokenizer(recipe, examples)
+    checkpoints = output_dir / "checkpoints"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(recipe.num_threads)
+    try:
+        set_seed(recipe.seed)
+        trainer = Trainer(
+            model=AutoModelForCausalLM.from_config(_model_config(recipe, tokenizer)),
+            args=_training_arguments(recipe, checkpoints),
+            train_dataset=_encode(examples, tokenizer, recipe),
+            data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=-100),
+        )
+        last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+        trainer.train(resume_from_checkpoint=last)
+    finally:
+        torch.set_num_threads(threads)
+    trainer.model.save_pretrained(output_dir)
+    tokenizer.save_pretrained(output_dir)
+    (output_dir / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n")
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _tokenizer(recipe: StarterRecipe, examples: list[tuple[str, list[Segment]]]):
+    from .tokenizer import build_tokenizer
+
+    patterns: list[Pattern] = [load_pattern(name) for name in available_patterns()]
+    specs = {spec.tag: spec for pattern in patterns for spec in pattern.thoughts.values()}
+    tags = [tag for name in sorted(specs) for tag in (specs[name].opening, specs[name].closing)]
+    texts = [prompt + "".join(s.text for s in segments) for prompt, segments in examples[:5000]]
+    return build_tokenizer(texts, tags, recipe.max_length)
+
+
+def _model_config(recipe: StarterRecipe, tokenizer):
+    from transformers import Qwen3Config
+
+    # Qwen 3 rather than Llama: with normalised queries and keys, copying is learned in a third of the steps.
+    return Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.hidden_size,
+        intermediate_size=recipe.intermediate_size,
+        num_hidden_layers=recipe.num_layers,
+        num_attention_heads=recipe.num_heads,
+        num_key_value_heads=recipe.num_heads,
+        head_dim=recipe.hidden_size // recipe.num_heads,
+        max_position_embeddings=recipe.max_length,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def _training_arguments(recipe: StarterRecipe, directory: Path):
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
+        output_dir=str(directory),
+        max_steps=recipe.num_steps,
+        per_device_train_batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": 0.05},
+        warmup_steps=50,
+        adam_beta2=0.98,
+        weight_decay=0.05,
+        max_grad_norm=1.0,
+        train_sampling_strategy="sequential",
+        logging_steps=200,
+        save_steps=1000,
+        save_total_limit=1,
+        seed=recipe.seed,
+        use_cpu=True,  # the same weights on every machine, with or without a GPU
+        report_to="none",
+    )
+
+
+def _encode(examples: list[tuple[str, list[Segment]]], tokenizer, recipe: StarterRecipe):
+    """Token ids, with labels only for the trained segments of the completion and the end of the turn."""
+    from datasets import Dataset
+
+    rows = []
+    for prompt, segments in examples:
+        head = tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+        )
+        text, trained = head, [False] * len(head)
+        for segment in (*segments, Segment(tokenizer.eos_token, True)):
+            text += segment.text
+            trained += [segment.trained] * len(segment.text)
+        encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        labels = [
+            token if trained[end - 1] else -100
+            for token, (_, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True)
+        ]
+        rows.append({"input_ids": encoding["input_ids"], "labels": labels})
+    return Dataset.from_list(_in_batches(rows, recipe))
+
+
+def _in_batches(rows: list[dict], recipe: StarterRecipe) -> list[dict]:
+    """Rows in batches of similar length, the batches in random order: sorted ones would teach one task at a time."""
+    rng = random.Random(f"starter order {recipe.seed}")
+    group = 16 * recipe.batch_size
+    batches = []
+    for start in range(0, len(rows), group):
+        chunk = sorted(rows[start : start + group], key=lambda row: len(row["input_ids"]))
+        batches += [chunk[i : i + recipe.batch_size] for i in range(0, len(chunk), recipe.batch_size)]
+    rng.shuffle(batches)
+    return [row for batch in batches for row in batch]

@@ -1,0 +1,154 @@
+"""Grow trees of thoughts and make a dataset of them.
+
+    python recipes/build_trees.py --problems letters arithmetic --num_problems 20 --output_dir runs/mine
+    python recipes/build_trees.py --config recipes/config/gsm8k.yaml --model Qwen/Qwen2.5-7B-Instruct
+
+Run the same command again after any interruption: it goes on where it was.
+"""
+
+import asyncio
+import sys
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from hf_treecot import recipe
+from hf_treecot.builder import BuildConfig, BuildReport, build_trees
+from hf_treecot.errors import InvalidInputError
+from hf_treecot.pattern import available_patterns, load_pattern
+from hf_treecot.problems import Problem, load_problems
+from hf_treecot.report import print_report
+from hf_treecot.search import SearchConfig
+from hf_treecot.selection import PREFERENCE_CHOICES, SFT_CHOICES, SelectionConfig, Selector
+from hf_treecot.verifiers.worker import VerifierPool
+
+
+@dataclass
+class Arguments:
+    """Arguments of build_trees.py."""
+
+    problems: list[str] = field(
+        default_factory=lambda: ["letters", "arithmetic"],
+        metadata={"help": "Files (.json, .jsonl, .csv, .parquet), directories, Hub datasets, or built-in generators."},
+    )
+    num_problems: int | None = field(default=None, metadata={"help": "At most so many of each source."})
+    split: str = field(default="train", metadata={"help": "Split of directories and Hub datasets."})
+    config_name: str | None = field(default=None, metadata={"help": "Configuration of Hub datasets."})
+    problem_format: str = field(
+        default="auto", metadata={"help": "How rows are read: auto, gsm8k, math_500, aime, aime_hub, letter_count."}
+    )
+    columns: list[str] = field(
+        default_factory=list, metadata={"help": "Instead of a format: prompt=COLUMN answer=COLUMN [problem_id=COLUMN]."}
+    )
+    verifier: str | None = field(default=None, metadata={"help": "letters, math, or your own as module:function."})
+    model: str = field(
+        default="starter",
+        metadata={"help": "Hub name or directory of the model that writes; starter: the built-in one."},
+    )
+    critic_model: str | None = field(default=None, metadata={"help": "The model that criticises. Default: the same."})
+    revision: str | None = field(default=None, metadata={"help": "Revision of the model."})
+    dtype: str | None = field(default=None, metadata={"help": "float32, bfloat16, float64 (exact in any batch)."})
+    trust_remote_code: bool = field(default=False, metadata={"help": "Run code that comes with the model."})
+    max_batch_size: int = field(default=64, metadata={"help": "Requests that the model works on at the same time."})
+    patterns: list[str] = field(
+        default_factory=available_patterns,
+        metadata={"help": "Transition patterns, one chosen at random for every problem: names or .yaml files."},
+    )
+    output_dir: str = field(default="runs/trees", metadata={"help": "The run's directory."})
+    seed: int = field(default=0, metadata={"help": "Seed of the searches and of generated problems."})
+    trees_in_flight: int = field(default=32, metadata={"help": "Trees that grow at the same time."})
+    num_simulations: int = field(default=32, metadata={"help": "Simulations that make a tree with enough right answers."})
+    min_right: int = field(default=4, metadata={"help": "Right answers that are enough."})
+    max_right: int = field(default=8, metadata={"help": "Right answers at which a tree stops at once."})
+    give_up_factor: int = field(default=4, metadata={"help": "Give up after so many times num_simulations."})
+    exploration_constant: float = field(default=2.0, metadata={"help": "C of UCB, in the paper's form."})
+    max_depth: int = field(default=16, metadata={"help": "Thoughts in a chain."})
+    max_new_tokens: int = field(default=512, metadata={"help": "Generated tokens of a thought."})
+    max_chain_tokens: int = field(default=4096, metadata={"help": "Generated tokens of a chain."})
+    temperature: float = field(default=0.7, metadata={"help": "Sampling temperature."})
+    top_p: float = field(default=0.9, metadata={"help": "Nucleus."})
+    sft: str = field(default="longest", metadata={"help": f"SFT chain: {', '.join(SFT_CHOICES)}."})
+    preference: str = field(default="one_per_tree", metadata={"help": f"Pairs: {', '.join(PREFERENCE_CHOICES)}."})
+    max_length: int | None = field(default=None, metadata={"help": "Leave out chains of more tokens."})
+    verifier_time_limit: float = field(default=10.0, metadata={"help": "Seconds for one check."})
+
+
+def read_problems(arguments: Arguments) -> list[Problem]:
+    """The problems of all sources."""
+    columns = None
+    if arguments.columns:
+        if bad := [item for item in arguments.columns if item.count("=") != 1]:
+            raise InvalidInputError(f"columns={bad[0]!r}: write it as prompt=COLUMN, answer=COLUMN or problem_id=COLUMN")
+        columns = dict(item.split("=") for item in arguments.columns)
+    return [
+        problem
+        for source in arguments.problems
+        for problem in load_problems(
+            source,
+            split=arguments.split,
+            config_name=arguments.config_name,
+            format=arguments.problem_format,
+            columns=columns,
+            verifier=arguments.verifier,
+            limit=arguments.num_problems,
+            seed=arguments.seed,
+        )
+    ]
+
+
+def load_engines(arguments: Arguments) -> dict:
+    """One engine per role."""
+    from hf_treecot.engines.engine import EngineIdentity
+    from hf_treecot.engines.local import LocalEngine
+    from hf_treecot.starter.training import starter_model
+
+    options = {"dtype": arguments.dtype, "max_batch_size": arguments.max_batch_size}
+
+    def load(name: str) -> LocalEngine:
+        if name == "starter":
+            path = starter_model()
+            # Its path is this machine's business; its hash is not.
+            identity = EngineIdentity("local", "hf_treecot/starter", path.name.removeprefix("starter-"))
+            return LocalEngine.from_pretrained(str(path), identity=identity, **options)
+        return LocalEngine.from_pretrained(
+            name, revision=arguments.revision, trust_remote_code=arguments.trust_remote_code, **options
+        )
+
+    generator = load(arguments.model)
+    critic = generator if arguments.critic_model in (None, arguments.model) else load(arguments.critic_model)
+    return {"generator": generator, "critic": critic}
+
+
+async def build(arguments: Arguments) -> BuildReport:
+    """Everything that can be checked is checked before a model is loaded."""
+    settings = {f.name: getattr(arguments, f.name) for f in fields(SearchConfig) if hasattr(arguments, f.name)}
+    search = SearchConfig(**settings)
+    config = BuildConfig(search, arguments.seed, arguments.trees_in_flight)
+    selection = SelectionConfig(sft=arguments.sft, preference=arguments.preference, max_length=arguments.max_length)
+    patterns = [load_pattern(name) for name in arguments.patterns]
+    problems = read_problems(arguments)
+    engines = load_engines(arguments)
+    tokenizer = engines["generator"].tokenizer
+    selector = Selector(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], selection)
+    try:
+        async with VerifierPool(time_limit=arguments.verifier_time_limit) as pool:
+            return await build_trees(
+                problems, patterns, engines, pool.verify, selector, Path(arguments.output_dir), config
+            )
+    finally:
+        for engine in {id(e): e for e in engines.values()}.values():
+            engine.close()
+
+
+def main() -> int:
+    """Build, then say what came of it."""
+    arguments = recipe.parse(Arguments, __doc__)
+    report = recipe.run(
+        lambda: asyncio.run(build(arguments)),
+        resume=f"Nothing is lost: run the same command again to go on in {arguments.output_dir}.",
+    )
+    print_report(report, Path(arguments.output_dir))
+    return 1 if report.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
