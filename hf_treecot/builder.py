@@ -9,7 +9,6 @@ import hashlib
 import json
 import random
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -37,7 +36,7 @@ class BuildReport:
     Args:
         trees (`int`): Trees in the dataset.
         failures (`dict[str, str]`): Problems without a tree, by id, with the reason.
-        statistics (`Counter`): Sums over the trees: simulations, right, wrong, requests, tokens.
+        statistics (`dict[str, int]`): Sums over the trees: simulations, right, wrong, requests, tokens.
         with_right, with_pair (`int`): Trees with a right chain; with a right and a wrong one.
         rows (`dict[str, int]`): Rows of each config.
         rejections (`dict[str, int]`): What selection left out, by reason.
@@ -48,7 +47,7 @@ class BuildReport:
 
     trees: int = 0
     failures: dict[str, str] = field(default_factory=dict)
-    statistics: Counter = field(default_factory=Counter)
+    statistics: dict[str, int] = field(default_factory=dict)
     with_right: int = 0
     with_pair: int = 0
     rows: dict[str, int] = field(default_factory=dict)
@@ -170,7 +169,8 @@ class _Build:
             self.journal.store_tree(problem.problem_id, record)
         statistics = record["statistics"]
         self.report.trees += 1
-        self.report.statistics.update(statistics)
+        for name, value in statistics.items():
+            self.report.statistics[name] = self.report.statistics.get(name, 0) + value
         self.report.with_right += statistics["right"] > 0
         self.report.with_pair += statistics["right"] > 0 and statistics["wrong"] > 0
 
@@ -186,8 +186,8 @@ class _Build:
     def _show(self, bar: tqdm) -> None:
         sums, seconds = self.report.statistics, bar.format_dict["elapsed"]
         bar.set_postfix_str(
-            f"{sums['right']} right, {sums['wrong']} wrong, {len(self.report.failures)} failed, "
-            f"{sums['generated_tokens'] / max(seconds, 1e-9):.0f} tokens/s",
+            f"{sums.get('right', 0)} right, {sums.get('wrong', 0)} wrong, {len(self.report.failures)} failed, "
+            f"{sums.get('generated_tokens', 0) / max(seconds, 1e-9):.0f} tokens/s",
             refresh=False,
         )
         bar.update()

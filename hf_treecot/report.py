@@ -4,6 +4,7 @@ This room only shows; it must not compute anything that others need.
 """
 
 import textwrap
+from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
@@ -36,7 +37,7 @@ def print_report(report: BuildReport, output_dir: Path) -> None:
         output_dir (`Path`): The run's directory.
     """
     console = Console(highlight=False)
-    sums, trees = report.statistics, max(report.trees, 1)
+    sums, trees = Counter(report.statistics), max(report.trees, 1)
     table = Table(title="Trees of thoughts", title_justify="left", show_header=False)
     table.add_column(justify="left")
     table.add_column(justify="right")

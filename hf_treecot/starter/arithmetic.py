@@ -20,7 +20,7 @@ class ArithmeticTask:
 
     name = "arithmetic"
     verifier = "math"
-    styles = (("steps", 0.7), ("glance", 0.3))
+    styles = (("steps", 0.75), ("glance", 0.25))
 
     @property
     def prompt(self) -> str:
@@ -70,23 +70,25 @@ def _apply(operator: str, value: int, number: int) -> int:
     return {"+": value + number, "-": value - number, "*": value * number}[operator]
 
 
+def random_step(value: int, rng: random.Random) -> tuple[str, int, int]:
+    """A random operation on a value: its operator, its number and its result, which is neither negative nor above 50."""
+    operator = rng.choice(["+"] * (value <= 38) + ["-"] * (value >= 4) + ["*"] * (value <= 16))
+    if operator == "*":
+        number = rng.randint(2, min(4, 50 // value))
+    elif operator == "+":
+        number = rng.randint(2, 12)
+    else:
+        number = rng.randint(2, min(12, value - 1))
+    return operator, number, _apply(operator, value, number)
+
+
 def random_task(rng: random.Random) -> ArithmeticTask:
-    """A random problem; no value on the way is negative or above 99."""
+    """A random problem of two or three steps."""
     owner, other = rng.sample(NAMES, 2)
-    value = start = rng.randint(5, 50)
+    value = start = rng.randint(3, 20)
     steps, sentences = [], []
-    for _ in range(rng.choice((2, 3, 3))):
-        choices = ["+"] if value < 80 else []
-        choices += ["-"] if value > 4 else []
-        choices += ["*"] if value <= 33 else []
-        operator = rng.choice(choices)
-        if operator == "*":
-            number = rng.randint(2, 99 // value) if value > 9 else rng.randint(2, 5)
-        elif operator == "+":
-            number = rng.randint(2, min(40, 99 - value))
-        else:
-            number = rng.randint(2, min(40, value - 1))
-        value = _apply(operator, value, number)
+    for _ in range(rng.choice((2, 2, 3))):
+        operator, number, value = random_step(value, rng)
         steps.append((operator, number))
         sentences.append(_sentence(operator, number, other, rng))
     return ArithmeticTask(owner, rng.choice(ITEMS), start, tuple(steps), tuple(sentences))

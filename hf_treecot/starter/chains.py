@@ -13,9 +13,9 @@ from .letters import LettersTask
 
 
 Task = LettersTask | ArithmeticTask
-MAX_THOUGHTS = 6
-PROBABILITY_OF_SLIP = 0.25
-PROBABILITY_OF_ANSWER = 0.8
+MAX_THOUGHTS = 5
+PROBABILITY_OF_SLIP = 0.2
+PROBABILITY_OF_ANSWER = 0.9
 
 
 @dataclass(frozen=True)

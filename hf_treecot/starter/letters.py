@@ -41,8 +41,8 @@ class LettersTask:
 
     name = "letters"
     verifier = "letters"
-    # From the reliable to the hasty: the hasty ones go wrong by themselves, without a lie in the training data.
-    styles = (("spell", 0.5), ("list", 0.2), ("glance", 0.3))
+    # All are honest; the hasty ones go wrong more often, without a lie in the training data.
+    styles = (("spell", 0.4), ("tally", 0.35), ("glance", 0.25))
 
     @property
     def prompt(self) -> str:
@@ -55,36 +55,35 @@ class LettersTask:
     def plan(self, style: str) -> str:
         if style == "spell":
             return f"I spell {self.word} and keep a running count of {self.a} and {self.b}."
-        if style == "list":
-            return f"I list the letters of {self.word} that are {self.a} or {self.b} and count them."
-        return f"I count {self.a}, I count {self.b} and add the two."
+        if style == "tally":
+            return f"I count {self.a}, then I count {self.b}, then I add the two."
+        return f"I count {self.a} and {self.b} in one go."
 
     def restate(self) -> str:
-        return f"the question: the number of {self.a} plus the number of {self.b} in {self.word}."
+        return f"the question: the number of {self.a} plus the number of {self.b}."
 
     def work(self, style: str, rng: random.Random, wrong: bool = False) -> tuple[str, int]:
         """The reasoning in one style and its result; `wrong` makes one slip in it."""
-        matches = [letter in (self.a, self.b) for letter in self.word]
-        counts = [self.word.count(self.a), self.word.count(self.b)]
+        if style == "spell":
+            return self._spell(rng.randrange(len(self.word)) if wrong else None)
+        letters = rng.sample((self.a, self.b), 2)
+        counts = [self.word.count(letter) for letter in letters]
         if wrong:
-            slip = rng.randrange(len(self.word))
-            matches[slip] = not matches[slip]
             which = rng.randrange(2)
             counts[which] += 1 if counts[which] == 0 or rng.random() < 0.5 else -1
-        if style == "glance":
-            total = sum(counts)
-            text = f"{self.a} appears {counts[0]} times and {self.b} appears {counts[1]} times."
-        elif style == "list":
-            found = [letter for letter, match in zip(self.word, matches, strict=True) if match]
-            total = len(found)
-            text = f"The letters that match are {' '.join(found) or 'none'}."
-        else:
-            steps, total = [], 0
-            for letter, match in zip(self.word, matches, strict=True):
-                total += match
-                steps.append(f"{letter}{total}")
-            text = f"{' '.join(steps)}."
-        return f"{text} The total is {total}.", total
+        total = sum(counts)
+        if style == "tally":
+            tallies = ". ".join(f"{letter} appears {n} times" for letter, n in zip(letters, counts, strict=True))
+            return f"{tallies}. {counts[0]} + {counts[1]} = {total}. The total is {total}.", total
+        return f"{letters[0]} and {letters[1]} together appear {total} times. The total is {total}.", total
+
+
+    def _spell(self, slip: int | None) -> tuple[str, int]:
+        steps, total = [], 0
+        for index, letter in enumerate(self.word):
+            total += (letter in (self.a, self.b)) != (index == slip)
+            steps.append(f"{letter}{total}")
+        return f"{' '.join(steps)}. The total is {total}.", total
 
 
 def random_word(rng: random.Random) -> str:
@@ -101,7 +100,7 @@ def random_word(rng: random.Random) -> str:
 def random_task(rng: random.Random) -> LettersTask:
     """A random problem; at least one of the two letters is in the word, mostly both."""
     word = random_word(rng)
-    present = sorted(set(word), key=word.count, reverse=True)
+    present = sorted(set(word), key=lambda letter: (-word.count(letter), letter))
     # Frequent letters more often: counts from 2 to 6 tell reasoning from luck better than 0 and 1 do.
     a = rng.choice(present[:3])
     others = [letter for letter in present if letter != a]

@@ -1,7 +1,7 @@
-"""The starter model's tokenizer: whole tokens for the words of its templates and the tags, letters for all else.
+"""The starter model's tokenizer: whole tokens for the words of its templates and the tags, single letters else.
 
-Unseen words fall apart into letters, so that letters can be counted. It is an ordinary fast tokenizer: byte-level BPE
-without merges, in which a whole word that is in the vocabulary is taken as it is (as Llama 3 does).
+An unseen word falls apart into its letters, so that a small model can count them. It is an ordinary fast tokenizer:
+byte-level BPE without merges, in which a word that is in the vocabulary is taken as it is (as Llama 3 does).
 """
 
 import re

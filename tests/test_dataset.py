@@ -1,0 +1,100 @@
+import random
+
+import pytest
+import torch
+from datasets import load_dataset
+from transformers import AutoModelForCausalLM, Qwen2Config
+
+from hf_treecot.dataset import FEATURES, DatasetWriter, load_trees
+from hf_treecot.errors import InvalidInputError
+from hf_treecot.pattern import load_pattern
+from hf_treecot.problems import generate_problems
+from hf_treecot.search import SearchConfig, search
+from hf_treecot.selection import SelectionConfig, Selector
+from hf_treecot.starter.tokenizer import build_tokenizer
+
+from .worlds import ScriptedEngine, verify_inline
+
+
+CONFIG = SearchConfig(8, 2, 4, 2, max_depth=6)
+
+
+def script(tag, chain, rng):
+    return rf" \boxed{{{rng.choice((2, 3))}}}" if tag == "answer" else f" step {rng.randrange(9)}"
+
+
+async def write_small(directory):
+    engine = ScriptedEngine(script)
+    trees = [
+        await search(
+            problem, load_pattern("reflection"), {"generator": engine, "critic": engine}, verify_inline, CONFIG,
+            random.Random(i),
+        )
+        for i, problem in enumerate(generate_problems("letters", 8, seed=0))
+    ]  # fmt: skip
+    selector = Selector(lambda text: list(text.encode()), SelectionConfig(preference="one_per_right_chain"))
+    with DatasetWriter(directory) as writer:
+        for tree in trees:
+            tree.provenance = {"seed": "0"}
+            writer.write("trees", tree.to_record())
+            for row in selector.select_sft(tree):
+                writer.write("sft", row)
+            for row in selector.select_preferences(tree):
+                writer.write("preference", row)
+    return trees, writer.counts
+
+
+async def test_load_dataset_reads_every_config_and_trees_come_back_whole(tmp_path):
+    trees, counts = await write_small(tmp_path / "dataset")
+    for config, features in FEATURES.items():
+        dataset = load_dataset(str(tmp_path / "dataset"), config, split="train")
+        assert dataset.features == features
+        assert len(dataset) == counts[config] > 0
+    assert list(load_trees(tmp_path)) == trees
+    assert list(load_trees(tmp_path / "dataset")) == trees
+    row = load_dataset(str(tmp_path / "dataset"), "preference", split="train")[0]
+    assert row["chosen"][0]["role"] == "assistant"
+    assert row["prompt"][0]["content"] == trees[0].problem.prompt or row["tree_id"] != trees[0].tree_id
+
+
+async def test_a_half_written_dataset_never_takes_the_place_of_a_whole_one(tmp_path):
+    trees, _ = await write_small(tmp_path / "dataset")
+    with pytest.raises(KeyError), DatasetWriter(tmp_path / "dataset") as writer:
+        writer.write("trees", trees[0].to_record())
+        raise KeyError("power cut")
+    assert list(load_trees(tmp_path)) == trees
+
+
+def test_a_directory_without_a_dataset_is_refused(tmp_path):
+    with pytest.raises(InvalidInputError, match="there is no dataset; give the directory of a finished run"):
+        load_trees(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    tokenizer = build_tokenizer(["the count of"] * 100, ["<thinking>", "</thinking>", "<answer>", "</answer>"], 512)
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    return AutoModelForCausalLM.from_config(config), tokenizer
+
+
+@pytest.mark.parametrize("config_name", ["sft", "preference"])
+async def test_trl_trainers_take_the_rows_as_they_are(tmp_path, tiny, config_name):
+    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+    await write_small(tmp_path / "dataset")
+    rows = load_dataset(str(tmp_path / "dataset"), config_name, split="train")
+    trainer_class, config_class = {"sft": (SFTTrainer, SFTConfig), "preference": (DPOTrainer, DPOConfig)}[config_name]
+    arguments = config_class(
+        output_dir=str(tmp_path / "out"), max_steps=2, per_device_train_batch_size=2, learning_rate=1e-2,
+        report_to="none", bf16=False, use_cpu=True, max_length=None, disable_tqdm=True,
+    )  # fmt: skip
+    model, tokenizer = tiny
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    trainer = trainer_class(model=model, args=arguments, train_dataset=rows, processing_class=tokenizer)
+    trainer.train()
+    assert trainer.state.log_history[-1]["train_loss"] > 0
+    assert any(not torch.equal(before[name], parameter) for name, parameter in model.named_parameters())

@@ -1,0 +1,143 @@
+import json
+import os
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from hf_treecot.errors import InvalidInputError
+from hf_treecot.problems import GENERATORS, generate_problems, load_problems
+
+
+GSM8K = [
+    {"question": "Two and two?", "answer": "2 + 2 = <<2+2=4>>4\n#### 4"},
+    {"question": "A thousand and one?", "answer": "Easy.\n#### 1,001"},
+]
+MATH_500 = [{"problem": "Half?", "solution": "s", "answer": r"\frac{1}{2}", "subject": "x", "level": 1, "unique_id": "u/1"}]
+AIME = [{"id": "a-0", "problem": "Which?", "expected_answer": "073", "reference_solution": "s"}]
+LETTERS = [{"id": "r0", "problem": "How many e and u are there in total in subsensual?", "solution": 3}]
+
+
+def write(path: Path, rows):
+    if path.suffix == ".parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    elif path.suffix == ".csv":
+        lines = [",".join(rows[0]), *(",".join(f'"{value}"' for value in row.values()) for row in rows)]
+        path.write_text("\n".join(lines))
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+    else:
+        path.write_text("\n".join(json.dumps(row) for row in rows))
+    return str(path)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".parquet"])
+@pytest.mark.parametrize(
+    ("rows", "problem_id", "answer", "verifier"),
+    [
+        (GSM8K, "rows-0", "4", "math"),
+        (MATH_500, "u/1", r"\frac{1}{2}", "math"),
+        (AIME, "a-0", "73", "math"),
+        (LETTERS, "r0", "3", "letters"),
+        ([{"prompt": "1?", "answer": "1"}], "rows-0", "1", "math"),
+        ([{"problem_id": "mine", "prompt": "1?", "answer": "1", "verifier": "letters"}], "mine", "1", "letters"),
+    ],
+)
+def test_the_usual_datasets_are_known_by_their_columns(tmp_path, suffix, rows, problem_id, answer, verifier):
+    problem = load_problems(write(tmp_path / f"rows{suffix}", rows))[0]
+    assert (problem.problem_id, problem.answer, problem.verifier) == (problem_id, answer, verifier)
+    assert problem.prompt in rows[0].values()
+    assert problem.source == "rows"
+
+
+def test_gsm8k_answers_lose_their_commas(tmp_path):
+    assert [p.answer for p in load_problems(write(tmp_path / "g.jsonl", GSM8K))] == ["4", "1001"]
+
+
+def test_csv_columns_limit_and_verifier(tmp_path):
+    path = write(tmp_path / "x.csv", [{"q": f"{i}?", "a": i, "n": f"id{i}"} for i in range(5)])
+    columns = {"prompt": "q", "answer": "a", "problem_id": "n"}
+    problems = load_problems(path, columns=columns, limit=3, verifier="letters")
+    assert [(p.problem_id, p.prompt, p.answer, p.verifier) for p in problems] == [
+        (f"id{i}", f"{i}?", str(i), "letters") for i in range(3)
+    ]
+
+
+def test_directories(tmp_path):
+    write(tmp_path / "train.jsonl", GSM8K)
+    assert len(load_problems(str(tmp_path))) == 2
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_generators_are_deterministic_and_right(generator):
+    problems = list(generate_problems(generator, 50, seed=1))
+    assert problems == load_problems(generator, limit=50, seed=1)
+    assert problems != load_problems(generator, limit=50, seed=2)
+    assert len({p.problem_id for p in problems}) == 50
+    assert all(int(p.answer) >= 0 for p in problems)
+
+
+def test_made_up_letter_problems_are_of_the_real_kind():
+    for problem in generate_problems("letters", 200, seed=0):
+        words = problem.prompt.rstrip("?.").split()
+        word, a, b = words[-1], words[words.index("and") - 1], words[words.index("and") + 1]
+        assert 6 <= len(word) <= 13
+        assert a != b
+        assert int(problem.answer) == word.count(a) + word.count(b)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "message"),
+    [
+        ("missing.jsonl", None, {}, "no such file, directory or generator"),
+        ("empty.jsonl", "", {}, "the file is empty; give a file with at least one problem"),
+        ("empty.json", "[]", {}, "the file is empty"),
+        ("blank.csv", "\n", {}, "the file is empty"),
+        ("x.txt", "hello", {}, "unknown file type; use one of .json, .jsonl, .csv, .parquet"),
+        ("x.jsonl", '{"a": 1}', {}, r"its columns \(a\) fit no known format"),
+        ("x.jsonl", '{"a": 1}', {"format": "gsm8k"}, r"no column 'question' \(it has a\); map the right ones"),
+        ("x.jsonl", '{"a": 1}', {"format": "gsm9k"}, "format='gsm9k' is unknown: use auto or one of treecot, gsm8k"),
+        ("x.jsonl", '{"a": 1}', {"columns": {"prompt": "b", "answer": "a"}}, "no column 'b'"),
+        ("x.jsonl", '{"a": 1}', {"columns": {"prompt": "a"}}, "must name the columns of prompt and answer"),
+        ("x.jsonl", '{"question": "q", "answer": "no mark"}', {"format": "gsm8k"}, "row 0: column 'answer' holds 'no mark'"),
+        ("x.jsonl", '{"prompt": "", "answer": "1"}', {}, "row 0: .* every problem needs a text and an answer"),
+        ("x.jsonl", '{"prompt": "q", "answer": null}', {}, "row 0: .* every problem needs a text and an answer"),
+        ("x.jsonl", "{not json", {}, "cannot be loaded"),
+        ("x.jsonl", '{"prompt": "q", "answer": "1"}', {"limit": 0}, "limit=0 is out of range"),
+    ],
+)
+def test_bad_sources_are_refused_with_name_and_remedy(tmp_path, name, content, options, message):
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InvalidInputError, match=message):
+        load_problems(str(path), **options)
+
+
+def test_a_name_that_is_neither_file_nor_dataset():
+    with pytest.raises(InvalidInputError, match="'riddles': no such file, directory or generator.*letters, arithmetic"):
+        load_problems("riddles")
+
+
+# Real rows of public datasets are no part of the project; a directory of them may be named.
+REAL = Path(os.environ.get("TREECOT_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real rows are not here: name them in TREECOT_REAL_DATA")
+@pytest.mark.parametrize(
+    ("file", "count", "verifier"),
+    [
+        ("gsm8k/train.jsonl", 500, "math"), ("gsm8k/test.jsonl", 100, "math"), ("math500/test.jsonl", 100, "math"),
+        ("aime24/test.jsonl", 30, "math"), ("letter_count/letter_count.json", 250, "letters"),
+    ],
+)  # fmt: skip
+def test_real_rows_load_and_their_gold_answers_are_right(file, count, verifier):
+    from hf_treecot.verifiers import load_verifier
+
+    problems = load_problems(str(REAL / file))
+    assert len(problems) == count
+    assert {p.verifier for p in problems} == {verifier}
+    verify = load_verifier(verifier)
+    assert all(verify(rf"\boxed{{{p.answer}}}", p).reward == 1.0 for p in problems)
+    assert not any(verify(r"\boxed{7777}", p).reward for p in problems)

@@ -1,0 +1,153 @@
+"""The starter model and its data. The tests of its competence train it once, in some minutes, unless it is cached."""
+
+import asyncio
+import random
+import re
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from hf_treecot.engines.engine import Request
+from hf_treecot.engines.local import LocalEngine
+from hf_treecot.pattern import available_patterns, load_pattern
+from hf_treecot.problems import GENERATORS, generate_problems
+from hf_treecot.starter import arithmetic, letters
+from hf_treecot.starter.chains import write_chain
+from hf_treecot.starter.drills import adding, counting
+from hf_treecot.starter.training import StarterRecipe, recipe_hash, starter_model, train_starter, training_examples
+from hf_treecot.verifiers import load_verifier
+
+
+TASKS = {"letters": letters, "arithmetic": arithmetic}
+
+
+@pytest.mark.parametrize("kind", TASKS)
+@pytest.mark.parametrize("name", available_patterns())
+def test_training_chains_follow_the_pattern_and_end_right(kind, name):
+    rng, pattern, kinds = random.Random(0), load_pattern(name), Counter()
+    specs = {spec.tag: spec for spec in pattern.thoughts.values()}
+    for _ in range(100):
+        task = TASKS[kind].random_task(rng)
+        text = "".join(segment.text for segment in write_chain(task, pattern, rng))
+        previous = None
+        for line in text.split("\n"):
+            tag = line[1 : line.index(">")]
+            assert line.endswith(f"</{tag}>")
+            spec = specs[tag]
+            added = pattern.on_wrong and spec.kind == pattern.on_wrong.add and previous in pattern.on_wrong.under
+            assert spec.kind in pattern.next_kinds(previous) or added
+            assert any(line.startswith(f"<{tag}>{prefill}") for prefill in spec.prefills)
+            kinds[spec.kind] += 1
+            previous = spec.kind
+        assert line == rf"<answer>The answer is: \boxed{{{task.result}}}</answer>"
+    assert set(kinds) == set(pattern.thoughts)
+
+
+def test_wrong_thoughts_carry_no_loss_and_right_ones_do():
+    rng = random.Random(0)
+    for _, segments in training_examples(StarterRecipe(), 500):
+        assert any(segment.trained for segment in segments)
+        assert segments[-1].trained
+    task = letters.LettersTask("banana", "a", "n", letters.PHRASINGS[0])
+    for style, _ in task.styles:
+        text, result = task.work(style, rng)
+        assert result == task.result == 5
+        assert text.endswith("The total is 5.")
+        assert all(task.work(style, random.Random(i), wrong=True)[1] != 5 for i in range(50))
+    assert task.work("spell", rng)[0] == "b0 a1 n2 a3 n4 a5. The total is 5."
+    assert task.work("tally", rng)[0] in (
+        "a appears 3 times. n appears 2 times. 3 + 2 = 5. The total is 5.",
+        "n appears 2 times. a appears 3 times. 2 + 3 = 5. The total is 5.",
+    )
+
+
+def test_drills_train_only_what_can_be_known():
+    rng = random.Random(0)
+    for _ in range(50):
+        segments = adding(rng)
+        text = "".join(segment.text for segment in segments)
+        trained = [segment.text for segment in segments if segment.trained]
+        assert trained == [f" {result}." for result in re.findall(r"= (\d+)\.", text)]
+        for a, operator, b, result in re.findall(r"(\d+) ([+*-]) (\d+) = (\d+)", text):
+            assert {"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b)}[operator] == int(result)
+        text = "".join(segment.text for segment in counting(rng))
+        word = text.split(".")[0].split()[-1]
+        for letter, count in re.findall(r"(\w) appears (\d+)", text):
+            assert word.count(letter) == int(count)
+
+
+def test_arithmetic_by_hand():
+    task = arithmetic.ArithmeticTask("Mia", "apples", 10, (("+", 5), ("*", 2), ("-", 4)), ("A.", "B.", "C."))
+    assert task.prompt == "Mia has 10 apples. A. B. C. How many apples does Mia have now?"
+    assert task.result == 26
+    assert task.work("steps", random.Random(0))[0] == "10 + 5 = 15. 15 * 2 = 30. 30 - 4 = 26. The total is 26."
+    assert task.work("glance", random.Random(0))[0] == "((10 + 5) * 2) - 4 = 26. The total is 26."
+    assert all(task.work("steps", random.Random(i), wrong=True)[1] != 26 for i in range(50))
+
+
+def test_the_data_is_the_same_in_every_process():
+    code = "from hf_treecot.starter.training import *; print(recipe_hash(StarterRecipe()))"
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": str(seed)}
+        ).stdout
+        for seed in (1, 2)
+    }
+    assert hashes == {recipe_hash(StarterRecipe()) + "\n"}
+    assert recipe_hash(replace(StarterRecipe(), num_steps=1)) != recipe_hash(StarterRecipe())
+
+
+def test_training_resumes_and_is_reproducible(tmp_path):
+    import torch
+    from safetensors.torch import load_file
+
+    recipe = StarterRecipe(num_steps=6, num_drill_steps=2, batch_size=2, hidden_size=16, num_heads=2, intermediate_size=16)
+    for name in ("a", "b"):
+        train_starter(recipe, tmp_path / name)
+    a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("a", "b"))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert not (tmp_path / "a" / "checkpoints").exists()
+    path = starter_model(recipe, tmp_path)
+    modified = (path / "model.safetensors").stat().st_mtime_ns
+    assert starter_model(recipe, tmp_path) == path
+    assert (path / "model.safetensors").stat().st_mtime_ns == modified  # trained once
+
+
+@pytest.fixture(scope="module")
+def engine():
+    engine = LocalEngine.from_pretrained(str(starter_model()))
+    yield engine
+    engine.close()
+
+
+def test_tokens_of_the_starter(engine):
+    tokenizer = engine.tokenizer
+    for name in available_patterns():
+        for spec in load_pattern(name).thoughts.values():
+            assert len(tokenizer.encode(spec.opening)) == len(tokenizer.encode(spec.closing)) == 1
+    text = "What is \\frac{1}{2} of café, 小, <thinking>subsensual 1 2</thinking>\n?"
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
+    assert tokenizer.apply_chat_template(messages, tokenize=False) == "<|user|>Hi<|assistant|>Ho<|end|>"
+    head = tokenizer.apply_chat_template(messages[:1], tokenize=False, add_generation_prompt=True)
+    assert tokenizer.apply_chat_template(messages, tokenize=False).startswith(head)
+    assert engine.render_chat([{"role": "system", "content": "Be brief."}, *messages[:1]]) == head
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+@pytest.mark.parametrize("generator", GENERATORS)
+async def test_it_is_partly_competent(engine, generator, temperature):
+    problems = list(generate_problems(generator, 200, seed=123))
+    requests = [
+        Request(engine.render_chat([{"role": "user", "content": p.prompt}]), ("</answer>",), 400, temperature, 1.0, i)
+        for i, p in enumerate(problems)
+    ]
+    completions = await asyncio.gather(*(engine.generate(request) for request in requests))
+    answers = [completion.text.rpartition("<answer>")[2] for completion in completions]
+    right = sum(load_verifier(p.verifier)(a, p).reward for p, a in zip(problems, answers, strict=True))
+    closed = sum(completion.finish_reason == "stop" for completion in completions)
+    assert 0.30 <= right / len(problems) <= 0.75
+    assert closed / len(problems) >= 0.97

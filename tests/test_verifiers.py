@@ -1,0 +1,144 @@
+import asyncio
+import os
+import time
+
+import pytest
+
+from hf_treecot.errors import InvalidInputError, VerifierError
+from hf_treecot.problems import Problem
+from hf_treecot.verifiers import Verdict, load_verifier
+from hf_treecot.verifiers.extraction import final_answer, last_boxed
+from hf_treecot.verifiers.worker import VerifierPool
+
+
+def problem(answer, verifier):
+    return Problem("p", "?", answer, verifier)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"\boxed{3}", "3"),
+        (r"first \boxed{1}, then \boxed{2}", "2"),
+        (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\boxed{ \text{a {b} c} }", r" \text{a {b} c} "),
+        (r"\boxed {7}", "7"),
+        (r"\boxed{1} and \boxed{2", "1"),  # cut off in the middle
+        (r"\boxed{never closed", None),
+        ("no box", None),
+    ],
+)
+def test_last_boxed(text, expected):
+    assert last_boxed(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"The answer is: \boxed{3}", "3"),
+        ("#### 72", "72"),
+        ("The answer is: 12.", "12"),
+        ("the answer is 5\nno, the answer is 6", "6"),
+        (r"\boxed{}", None),
+        ("I do not know", None),
+        ("", None),
+    ],
+)
+def test_final_answer(text, expected):
+    assert final_answer(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "reward", "reason"),
+    [
+        (r"The answer is: \boxed{3}", "3", 1.0, "right"),
+        (r"\boxed{03}", "3", 1.0, "right"),
+        (r"\boxed{3 letters}", "3", 1.0, "right"),
+        (r"\boxed{-3}", "3", 0.0, "wrong"),
+        (r"\boxed{13}", "3", 0.0, "wrong"),
+        (r"\boxed{3.5}", "3", 0.0, "unparseable"),
+        (r"\boxed{3 or 4}", "3", 0.0, "unparseable"),
+        (r"\boxed{three}", "3", 0.0, "unparseable"),
+        ("3", "3", 0.0, "no_answer"),
+    ],
+)
+def test_letters(text, gold, reward, reason):
+    verdict = load_verifier("letters")(text, problem(gold, "letters"))
+    assert (verdict.reward, verdict.reason) == (reward, reason)
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "reward"),
+    [
+        ("42", "42", 1.0), ("42.0", "42", 1.0), ("43", "42", 0.0), ("1,000", "1000", 1.0), (r"\frac{1}{2}", "0.5", 1.0),
+        (r"\frac{2}{4}", r"\frac{1}{2}", 1.0), (r"\left( 3, \frac{\pi}{2} \right)", r"(3, \pi/2)", 1.0),
+        (r"2\sqrt{2}", r"\sqrt{8}", 1.0), ("x^2+2x+1", "(x+1)^2", 1.0), ("-42", "42", 0.0), ("(1,2]", "(1,2)", 0.0),
+        (r"\text{Evelyn}", r"\text{Evelyn}", 1.0), (r"\text{Bob}", r"\text{Evelyn}", 0.0),
+    ],
+)  # fmt: skip
+def test_math(answer, gold, reward):
+    verdict = load_verifier("math")(rf"The answer is: \boxed{{{answer}}}", problem(gold, "math"))
+    assert verdict.reward == reward
+    assert verdict.answer == answer
+
+
+def test_math_without_an_answer():
+    assert load_verifier("math")("I give up.", problem("1", "math")) == Verdict(0.0, None, "no_answer")
+
+
+def test_unreadable_gold_answers_are_failures_not_rewards():
+    with pytest.raises(ValueError, match="cannot be parsed|invalid literal"):
+        load_verifier("letters")(r"\boxed{1}", problem("many", "letters"))
+    with pytest.raises(ValueError, match="cannot be parsed"):
+        load_verifier("math")(r"\boxed{1}", problem("", "math"))
+
+
+async def test_pool_gives_verdicts_and_survives_chatty_verifiers():
+    async with VerifierPool() as pool:
+        right = await pool.verify(r"\boxed{\frac{1}{2}}", problem("0.5", "math"))
+        assert right == Verdict(1.0, r"\frac{1}{2}", "right")
+        assert (await pool.verify("x", problem("y", "tests.verifiers_of_mine:chatty"))).reward == 1.0
+        assert (await pool.verify(r"\boxed{4}", problem("3", "letters"))).reward == 0.0
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("crash", "failed on problem 'p': ZeroDivisionError: division by zero"),
+        ("hang", "checking took more than 0.5 s, so it was killed"),
+        ("die", "its process died while checking"),
+        ("eat_memory", "MemoryError"),
+    ],
+)
+async def test_failures_are_errors_with_a_cause_and_the_pool_goes_on(function, message):
+    async with VerifierPool(num_workers=1, time_limit=0.5) as pool:
+        with pytest.raises(VerifierError, match=message):
+            await pool.verify("x", problem("y", f"tests.verifiers_of_mine:{function}"))
+        assert (await pool.verify(r"\boxed{3}", problem("3", "letters"))).reward == 1.0
+
+
+async def test_a_hung_worker_is_killed_and_does_not_hold_up_the_others():
+    async with VerifierPool(num_workers=2, time_limit=0.5) as pool:
+        started = time.monotonic()
+        checks = [pool.verify("x", problem("y", "tests.verifiers_of_mine:hang"))]
+        checks += [pool.verify(r"\boxed{3}", problem("3", "letters")) for _ in range(20)]
+        hung, *others = await asyncio.gather(*checks, return_exceptions=True)
+        assert isinstance(hung, VerifierError)
+        assert all(verdict.reward == 1.0 for verdict in others)
+        assert time.monotonic() - started < 30
+        pids = [worker.pid for worker in pool._workers]
+    for pid in pids:  # nothing is left behind
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+async def test_a_real_expression_that_never_ends_is_killed():
+    async with VerifierPool(time_limit=1.5) as pool:
+        with pytest.raises(VerifierError, match="checking took more than 1.5 s, so it was killed"):
+            await pool.verify(r"\boxed{99999999!}", problem("1", "math"))
+
+
+@pytest.mark.parametrize("name", ["vibes", "no.such.module:verify", "tests.verifiers_of_mine:nothing"])
+def test_unknown_verifiers_are_refused(name):
+    with pytest.raises(InvalidInputError, match="use one of letters, math, or your own as package.module:function"):
+        load_verifier(name)
