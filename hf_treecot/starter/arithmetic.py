@@ -51,7 +51,7 @@ class ArithmeticTask:
     def work(self, style: str, rng: random.Random, wrong: bool = False) -> tuple[str, int]:
         """The reasoning in one style and its result; `wrong` makes one slip in it."""
         slip = rng.randrange(len(self.steps)) if wrong else None
-        error = rng.choice((-10, -1, 1, 10))
+        error = rng.choice((-2, -1, 1, 2))
         value, parts = self.start, []
         for index, (operator, number) in enumerate(self.steps):
             before, value = value, _apply(operator, value, number)
@@ -71,21 +71,21 @@ def _apply(operator: str, value: int, number: int) -> int:
 
 
 def random_step(value: int, rng: random.Random) -> tuple[str, int, int]:
-    """A random operation on a value: its operator, its number and its result, which is neither negative nor above 50."""
-    operator = rng.choice(["+"] * (value <= 38) + ["-"] * (value >= 4) + ["*"] * (value <= 16))
+    """A random operation on a value: its operator, its number and its result, which is above 0 and at most 20."""
+    operator = rng.choice(["+"] * (value <= 18) + ["-"] * (value >= 3) + ["*"] * (value <= 10))
     if operator == "*":
-        number = rng.randint(2, min(4, 50 // value))
+        number = rng.randint(2, 3) if value <= 6 else 2
     elif operator == "+":
-        number = rng.randint(2, 12)
+        number = rng.randint(2, min(9, 20 - value))
     else:
-        number = rng.randint(2, min(12, value - 1))
+        number = rng.randint(2, min(9, value - 1))
     return operator, number, _apply(operator, value, number)
 
 
 def random_task(rng: random.Random) -> ArithmeticTask:
     """A random problem of two or three steps."""
     owner, other = rng.sample(NAMES, 2)
-    value = start = rng.randint(3, 20)
+    value = start = rng.randint(2, 12)
     steps, sentences = [], []
     for _ in range(rng.choice((2, 2, 3))):
         operator, number, value = random_step(value, rng)

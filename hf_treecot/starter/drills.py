@@ -16,7 +16,7 @@ def adding(rng: random.Random) -> list[Segment]:
     """Sums, one after the other."""
     segments = []
     for _ in range(12):
-        value = rng.randint(2, 40)
+        value = rng.randint(2, 20)
         operator, number, result = random_step(value, rng)
         segments += [Segment(f"{value} {operator} {number} =", False), Segment(f" {result}.", True), Segment(" ", False)]
     return segments

@@ -42,10 +42,10 @@ class StarterRecipe:
     """
 
     seed: int = 0
-    num_steps: int = 3200
-    num_drill_steps: int = 900
+    num_steps: int = 3000
+    num_drill_steps: int = 700
     batch_size: int = 8
-    learning_rate: float = 3e-3
+    learning_rate: float = 1.5e-3
     hidden_size: int = 128
     num_layers: int = 2
     num_heads: int = 4
