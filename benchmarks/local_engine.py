@@ -41,8 +41,8 @@ def padded_generate(engine, requests, batch_size):
     for start in range(0, len(requests), batch_size):
         batch = requests[start : start + batch_size]
         inputs = tokenizer(
-            [r.prompt for r in batch], return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False,
-            return_token_type_ids=False,
+            [r.prompt for r in batch], return_tensors="pt", padding=True, padding_side="left",
+            add_special_tokens=False, return_token_type_ids=False,
         )  # fmt: skip
         stops = StopTokens([tokenizer.convert_tokens_to_ids(r.stop[0]) for r in batch])
         with torch.inference_mode():
@@ -76,7 +76,7 @@ async def like_a_search(engine, expansions):
 
 
 def make_expansions(engine, count, path_tokens, seed=0):
-    """Expansions of 4 branches: a problem, a path of about so many tokens, and an opening tag; paths share prefixes."""
+    """Expansions of 4 branches: a problem, a path of about so many tokens, an opening tag; paths share prefixes."""
     rng = random.Random(seed)
     problems = list(generate_problems("letters", max(1, count // 8), seed))
     thought = "<thinking>a appears 3 times. n appears 2 times. 3 + 2 = 5. The total is 5.</thinking>\n"
@@ -90,7 +90,14 @@ def make_expansions(engine, count, path_tokens, seed=0):
         for _ in range(4):
             tag = rng.choice(CLOSING)
             branches.append(
-                Request(f"{prompt}{tag.replace('</', '<')}", (tag,), rng.choice((16, 32, 64)), 1.0, 1.0, rng.randrange(2**31))
+                Request(
+                    f"{prompt}{tag.replace('</', '<')}",
+                    (tag,),
+                    rng.choice((16, 32, 64)),
+                    1.0,
+                    1.0,
+                    rng.randrange(2**31),
+                )
             )
         expansions.append(branches)
     return expansions
@@ -118,7 +125,9 @@ async def main():
     engine = new_engine()
     await engine.generate(Request("warm up", (), 4, 1.0, 1.0, 0))
     print(f"model: {engine.model.num_parameters():,} parameters, float32, one thread\n")
-    print("| load | sequential generate | padded generate (batch) | local engine | against sequential | against padded |")
+    print(
+        "| load | sequential generate | padded generate (batch) | local engine | against sequential | against padded |"
+    )
     print("| --- | --- | --- | --- | --- | --- |")
 
     def row(name, sequential, padded, batch, ours):

@@ -2,9 +2,9 @@
 
     python benchmarks/search_overhead.py
 
-The share: the same trees are grown twice, once with the starter model and real verifiers, once from memory (completions
-and verdicts known, no journal). What the second takes is what the first spent outside generation, verification and
-journal.
+The share: the same trees are grown twice, once with the starter model and real verifiers, once from memory
+(completions and verdicts known, no journal). What the second takes is what the first spent outside generation,
+verification and journal.
 """
 
 import argparse
@@ -95,11 +95,12 @@ async def share_of_a_build(num_problems):
             await search(problem, rng.choice(patterns), engines, memory.verify, config.search, rng)
         replay = time.perf_counter() - started
     engine.close()
+    sums = report.statistics
     print(
-        f"build: {report.trees} trees, {report.statistics['simulations']} simulations, {report.asked} thoughts, "
-        f"{report.statistics['generated_tokens']} tokens in {report.seconds:.1f} s; journal {report.journal_seconds:.2f} s "
-        f"({report.journal_seconds / report.seconds:.1%}); search and bookkeeping {replay:.2f} s "
-        f"({replay / report.seconds:.1%} of the wall time)"
+        f"build: {report.trees} trees, {sums['simulations']} simulations, {report.asked} thoughts, "
+        f"{sums['generated_tokens']} tokens in {report.seconds:.1f} s\n"
+        f"journal: {report.journal_seconds:.2f} s ({report.journal_seconds / report.seconds:.1%})\n"
+        f"search and bookkeeping: {replay:.2f} s ({replay / report.seconds:.1%} of the wall time)"
     )
 
 

@@ -25,7 +25,7 @@ from .problems import Problem, check_unique
 from .search import SearchConfig, Verify, search
 from .selection import Selector
 from .tree import Tree
-from .verifiers import load_verifier, verifier_version
+from .verifiers import verifier_version
 
 
 @dataclass
@@ -102,7 +102,7 @@ async def build_trees(
         config ([`BuildConfig`]): Search, seed, concurrency.
 
     Returns:
-        [`BuildReport`]: Problems whose engine or verifier failed are in its `failures`; running again tries them again.
+        [`BuildReport`]: Problems whose engine or verifier failed are in its `failures`; another run tries them again.
 
     Raises:
         InvalidInputError: Two problems have one id, a verifier does not exist, or the directory holds another run.
@@ -175,7 +175,9 @@ class _Build:
         self.report.with_pair += statistics["right"] > 0 and statistics["wrong"] > 0
 
     def _provenance(self, problem: Problem) -> dict[str, str]:
-        sampling = {name: str(getattr(self.config.search, name)) for name in ("temperature", "top_p", "max_new_tokens")}
+        sampling = {
+            name: str(getattr(self.config.search, name)) for name in ("temperature", "top_p", "max_new_tokens")
+        }
         models = {
             f"{role}_{name}": value for role, identity in self.engine_names.items() for name, value in identity.items()
         }
@@ -196,7 +198,7 @@ class _Build:
 def describe_run(
     problems: Sequence[Problem], patterns: Sequence[Pattern], engines: Mapping[str, Engine], config: BuildConfig
 ) -> dict:
-    """All that the trees of a run depend on, as plain values: two runs with the same description give the same trees."""
+    """All that a run's trees depend on, as plain values: two runs with the same description give the same trees."""
     digest = hashlib.sha256(json.dumps([asdict(p) for p in problems]).encode()).hexdigest()
     return {
         "problems": f"{len(problems)} ({digest[:12]})",

@@ -22,9 +22,7 @@ FEATURES = {
     "trees": Features(
         {
             "tree_id": _TEXT,
-            "problem": {
-                name: _TEXT for name in ("problem_id", "prompt", "answer", "verifier", "source", "license")
-            },
+            "problem": dict.fromkeys(("problem_id", "prompt", "answer", "verifier", "source", "license"), _TEXT),
             "pattern": _TEXT,
             "nodes": List(
                 {
@@ -49,18 +47,10 @@ FEATURES = {
             "simulations": List(_INTEGER),
             "status": _TEXT,
             "stop_reason": _TEXT,
-            "statistics": {
-                name: _INTEGER
-                for name in (
-                    "simulations",
-                    "right",
-                    "wrong",
-                    "dead_ends",
-                    "requests",
-                    "prompt_tokens",
-                    "generated_tokens",
-                )
-            },
+            "statistics": dict.fromkeys(
+                ("simulations", "right", "wrong", "dead_ends", "requests", "prompt_tokens", "generated_tokens"),
+                _INTEGER,
+            ),
             "provenance": _TEXT,  # JSON: its keys differ between engines
         }
     ),
@@ -135,7 +125,9 @@ class DatasetWriter:
         import pyarrow
 
         if self._rows[config]:
-            self._files[config].write_table(pyarrow.Table.from_pylist(self._rows[config], FEATURES[config].arrow_schema))
+            self._files[config].write_table(
+                pyarrow.Table.from_pylist(self._rows[config], FEATURES[config].arrow_schema)
+            )
             self._rows[config] = []
 
     def __exit__(self, exception_type, *_) -> None:

@@ -50,7 +50,7 @@ class ProblemFormat:
 
 
 def _gsm8k_answer(answer: Any) -> str:
-    reasoning, marker, final = str(answer).rpartition("####")
+    _, marker, final = str(answer).rpartition("####")
     if not marker:
         raise ValueError("there is no '#### ' before the final answer")
     return final.strip().replace(",", "")
@@ -244,8 +244,8 @@ def _problem(
         answer = how.read_answer(row[how.answer])
     except (ValueError, TypeError) as error:
         raise InvalidInputError(
-            f"problems {source!r}: row {index}: column {how.answer!r} holds {row[how.answer]!r}, which is not an answer "
-            f"of this format ({error}); correct the row or choose another format"
+            f"problems {source!r}: row {index}: column {how.answer!r} holds {row[how.answer]!r}, which is not an "
+            f"answer of this format ({error}); correct the row or choose another format"
         ) from error
     prompt = row[how.prompt]
     if not isinstance(prompt, str) or not prompt.strip() or row[how.answer] is None:

@@ -62,7 +62,8 @@ def print_report(report: BuildReport, output_dir: Path) -> None:
         console.print(f"  [red]failed[/red]: {escape(problem_id)}: {escape(reason)}", soft_wrap=True)
     dataset = output_dir / "dataset"
     console.print(f"\nThe dataset is in {dataset}. Look at it with\n", soft_wrap=True)
-    command = f"""python -c "from datasets import load_dataset; print(load_dataset('{dataset}', 'preference')['train'][0])\""""
+    code = f"from datasets import load_dataset; print(load_dataset('{dataset}', 'preference')['train'][0])"
+    command = f'python -c "{code}"'
     console.print(f"  {escape(command)}\n", soft_wrap=True)
 
 

@@ -6,6 +6,7 @@ what becomes of the tree.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import math
 import random
@@ -311,7 +312,8 @@ class _Search:
         depth = len(self.tree.path(ancestor)) - 1
         # A correction needs room for itself and an answer after it.
         if room > 0 and depth + 2 <= self.config.max_depth and self._remaining_tokens(ancestor) > 0:
-            await self._add_children(ancestor, {on_wrong.add: min(on_wrong.count, room)}, simulation)
+            with contextlib.suppress(ContextLengthError):  # no room for a correction: the answer stays wrong
+                await self._add_children(ancestor, {on_wrong.add: min(on_wrong.count, room)}, simulation)
 
 
 def _seed(parent_seed: int, kind: str, sample: int) -> int:

@@ -37,7 +37,8 @@ class Arguments:
         default="auto", metadata={"help": "How rows are read: auto, gsm8k, math_500, aime, aime_hub, letter_count."}
     )
     columns: list[str] = field(
-        default_factory=list, metadata={"help": "Instead of a format: prompt=COLUMN answer=COLUMN [problem_id=COLUMN]."}
+        default_factory=list,
+        metadata={"help": "Instead of a format: prompt=COLUMN answer=COLUMN [problem_id=COLUMN]."},
     )
     verifier: str | None = field(default=None, metadata={"help": "letters, math, or your own as module:function."})
     model: str = field(
@@ -56,7 +57,9 @@ class Arguments:
     output_dir: str = field(default="runs/trees", metadata={"help": "The run's directory."})
     seed: int = field(default=0, metadata={"help": "Seed of the searches and of generated problems."})
     trees_in_flight: int = field(default=32, metadata={"help": "Trees that grow at the same time."})
-    num_simulations: int = field(default=32, metadata={"help": "Simulations that make a tree with enough right answers."})
+    num_simulations: int = field(
+        default=32, metadata={"help": "Simulations that make a tree with enough right answers."}
+    )
     min_right: int = field(default=4, metadata={"help": "Right answers that are enough."})
     max_right: int = field(default=8, metadata={"help": "Right answers at which a tree stops at once."})
     give_up_factor: int = field(default=4, metadata={"help": "Give up after so many times num_simulations."})
@@ -77,7 +80,9 @@ def read_problems(arguments: Arguments) -> list[Problem]:
     columns = None
     if arguments.columns:
         if bad := [item for item in arguments.columns if item.count("=") != 1]:
-            raise InvalidInputError(f"columns={bad[0]!r}: write it as prompt=COLUMN, answer=COLUMN or problem_id=COLUMN")
+            raise InvalidInputError(
+                f"columns={bad[0]!r}: write it as prompt=COLUMN, answer=COLUMN or problem_id=COLUMN"
+            )
         columns = dict(item.split("=") for item in arguments.columns)
     return [
         problem

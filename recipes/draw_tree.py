@@ -1,7 +1,7 @@
 """Draw a tree of a run as a picture.
 
-    python recipes/draw_tree.py --run runs/demo                  # a tree with right and wrong chains
-    python recipes/draw_tree.py --run runs/demo --problem letters-7-3 --output tree.svg
+python recipes/draw_tree.py --run runs/demo                  # a tree with right and wrong chains
+python recipes/draw_tree.py --run runs/demo --problem letters-7-3 --output tree.svg
 """
 
 from dataclasses import dataclass, field

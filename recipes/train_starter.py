@@ -1,7 +1,7 @@
 """Train the starter model, or say where it is: a small model that knows the patterns' tags and two kinds of problems.
 
-    python recipes/train_starter.py                 # about four minutes on two cores, once
-    python recipes/train_starter.py --output_dir my-starter --num_steps 6000
+python recipes/train_starter.py                 # about four minutes on two cores, once
+python recipes/train_starter.py --output_dir my-starter --num_steps 6000
 """
 
 from dataclasses import dataclass, field

@@ -31,7 +31,9 @@ def files_of(directory):
     return {p.relative_to(directory).as_posix(): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
 
 
-async def small_build(output_dir, engine=None, verify=verify_inline, problems=None, patterns=("reflection",), **options):
+async def small_build(
+    output_dir, engine=None, verify=verify_inline, problems=None, patterns=("reflection",), **options
+):
     engine = engine or ScriptedEngine()
     problems = problems or [Problem(f"p{i}", f"Problem {i}?", "42", "letters") for i in range(6)]
     return await build_trees(

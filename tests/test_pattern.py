@@ -37,7 +37,12 @@ def test_transitions_of_the_paper():
     )
     for pattern in (a, b, c, d, demo):
         assert list(pattern.next_kinds(None)) == ["sub_task"]
-    assert (a.on_wrong.add, b.on_wrong.add, c.on_wrong, d.on_wrong.add) == ("reflection", "thinking", None, "reclarify")
+    assert (a.on_wrong.add, b.on_wrong.add, c.on_wrong, d.on_wrong.add) == (
+        "reflection",
+        "thinking",
+        None,
+        "reclarify",
+    )
     assert set(c.thoughts["thinking"].next) == {"thinking", "double_check", "answer"}
     assert set(c.thoughts["double_check"].next) == {"thinking", "answer"}
     assert demo.start == {"sub_task": 2}
@@ -89,14 +94,20 @@ def change(path, value):
         (change("thoughts.thinking.tag", "answer"), r"thoughts\.thinking\.tag: 'answer' is used twice"),
         (change("thoughts.musing", {"tag": "musing"}), r"thoughts\.musing: unknown kind; use one of sub_task"),
         (change("thoughts.thinking.next", {"musing": 1}), r"thoughts\.thinking\.next\.musing: unknown kind"),
-        (change("thoughts.thinking.next", {"thinking": 1}), r"thoughts\.thinking\.next: no way from here to an answer"),
+        (
+            change("thoughts.thinking.next", {"thinking": 1}),
+            r"thoughts\.thinking\.next: no way from here to an answer",
+        ),
         (change("thoughts.thinking.next", {"answer": 0}), r"next\.answer: the count must be .* at least 1, got 0"),
         (change("thoughts.thinking.next", {"answer": True}), r"next\.answer: the count .* got True"),
         (change("thoughts.thinking.next", {}), r"thoughts\.thinking\.next: must map at least one kind"),
         (change("start", {"thinking": -1}), r"start\.thinking: the count must be"),
         (change("start", KeyError), r"start: missing; add it"),
         (change("thoughts.answer.terminal", False), r"no way to an answer; set terminal: true|must map at least one"),
-        (change("thoughts.answer.next", {"thinking": 1}), r"thoughts\.answer\.next: nothing may follow a terminal kind"),
+        (
+            change("thoughts.answer.next", {"thinking": 1}),
+            r"thoughts\.answer\.next: nothing may follow a terminal kind",
+        ),
         (change("thoughts.thinking.role", "judge"), r"thoughts\.thinking\.role: unknown role 'judge'; use one of"),
         (change("thoughts.thinking.rolle", "critic"), r"thoughts\.thinking\.rolle: unknown key; use one of kind, tag"),
         (change("thoughts.reflection.prefills", [""]), r"thoughts\.reflection\.prefills: a closed thought"),

@@ -14,7 +14,9 @@ GSM8K = [
     {"question": "Two and two?", "answer": "2 + 2 = <<2+2=4>>4\n#### 4"},
     {"question": "A thousand and one?", "answer": "Easy.\n#### 1,001"},
 ]
-MATH_500 = [{"problem": "Half?", "solution": "s", "answer": r"\frac{1}{2}", "subject": "x", "level": 1, "unique_id": "u/1"}]
+MATH_500 = [
+    {"problem": "Half?", "solution": "s", "answer": r"\frac{1}{2}", "subject": "x", "level": 1, "unique_id": "u/1"}
+]
 AIME = [{"id": "a-0", "problem": "Which?", "expected_answer": "073", "reference_solution": "s"}]
 LETTERS = [{"id": "r0", "problem": "How many e and u are there in total in subsensual?", "solution": 3}]
 
@@ -100,7 +102,12 @@ def test_made_up_letter_problems_are_of_the_real_kind():
         ("x.jsonl", '{"a": 1}', {"format": "gsm9k"}, "format='gsm9k' is unknown: use auto or one of treecot, gsm8k"),
         ("x.jsonl", '{"a": 1}', {"columns": {"prompt": "b", "answer": "a"}}, "no column 'b'"),
         ("x.jsonl", '{"a": 1}', {"columns": {"prompt": "a"}}, "must name the columns of prompt and answer"),
-        ("x.jsonl", '{"question": "q", "answer": "no mark"}', {"format": "gsm8k"}, "row 0: column 'answer' holds 'no mark'"),
+        (
+            "x.jsonl",
+            '{"question": "q", "answer": "no mark"}',
+            {"format": "gsm8k"},
+            "row 0: column 'answer' holds 'no mark'",
+        ),
         ("x.jsonl", '{"prompt": "", "answer": "1"}', {}, "row 0: .* every problem needs a text and an answer"),
         ("x.jsonl", '{"prompt": "q", "answer": null}', {}, "row 0: .* every problem needs a text and an answer"),
         ("x.jsonl", "{not json", {}, "cannot be loaded"),
@@ -116,7 +123,9 @@ def test_bad_sources_are_refused_with_name_and_remedy(tmp_path, name, content, o
 
 
 def test_a_name_that_is_neither_file_nor_dataset():
-    with pytest.raises(InvalidInputError, match="'riddles': no such file, directory or generator.*letters, arithmetic"):
+    with pytest.raises(
+        InvalidInputError, match="'riddles': no such file, directory or generator.*letters, arithmetic"
+    ):
         load_problems("riddles")
 
 

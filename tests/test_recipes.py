@@ -22,7 +22,10 @@ RECIPES = {"build_trees": build_trees, "draw_tree": draw_tree, "train_starter": 
 
 def run(name, *args, cwd=None):
     return subprocess.run(
-        [sys.executable, str(ROOT / "recipes" / f"{name}.py"), *map(str, args)], capture_output=True, text=True, cwd=cwd
+        [sys.executable, str(ROOT / "recipes" / f"{name}.py"), *map(str, args)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
     )
 
 
@@ -98,7 +101,10 @@ def tiny_model_directory(tmp_path_factory):
     from hf_treecot.starter.training import StarterRecipe, train_starter
 
     path = tmp_path_factory.mktemp("models") / "tiny"
-    train_starter(StarterRecipe(num_steps=2, num_drill_steps=1, batch_size=2, hidden_size=16, num_heads=2, intermediate_size=16), path)
+    train_starter(
+        StarterRecipe(num_steps=2, num_drill_steps=1, batch_size=2, hidden_size=16, num_heads=2, intermediate_size=16),
+        path,
+    )
     return str(path)
 
 

@@ -153,7 +153,11 @@ async def test_trees_obey_their_pattern(name):
     for node in tree.nodes[1:]:
         parent = tree.nodes[node.parent]
         allowed = pattern.start if node.parent == ROOT else pattern.thoughts[parent.kind].next
-        added = pattern.on_wrong is not None and node.kind == pattern.on_wrong.add and parent.kind in pattern.on_wrong.under
+        added = (
+            pattern.on_wrong is not None
+            and node.kind == pattern.on_wrong.add
+            and parent.kind in pattern.on_wrong.under
+        )
         assert node.kind in allowed or added
         assert node.role == pattern.thoughts[node.kind].role
         assert any(node.text.startswith(prefill.strip()) for prefill in pattern.thoughts[node.kind].prefills)
@@ -309,7 +313,9 @@ async def test_two_patterns_side_by_side():
     import asyncio
 
     alone = [await grow(name) for name in ("reflection", "released_demo")]
-    together = await asyncio.gather(*(grow(name, engine=ScriptedEngine(delay=0.002)) for name in ("reflection", "released_demo")))
+    together = await asyncio.gather(
+        *(grow(name, engine=ScriptedEngine(delay=0.002)) for name in ("reflection", "released_demo"))
+    )
     assert alone == list(together)
 
 

@@ -57,7 +57,6 @@ def test_wrong_thoughts_carry_no_loss_and_right_ones_do():
         assert result == task.result == 5
         assert text.endswith("The total is 5.")
         assert all(task.work(style, random.Random(i), wrong=True)[1] != 5 for i in range(50))
-    assert task.work("spell", rng)[0] == "b0 a1 n2 a3 n4 a5. The total is 5."
     assert task.work("tally", rng)[0] in (
         "a appears 3 times. n appears 2 times. 3 + 2 = 5. The total is 5.",
         "n appears 2 times. a appears 3 times. 2 + 3 = 5. The total is 5.",
@@ -104,7 +103,9 @@ def test_training_resumes_and_is_reproducible(tmp_path):
     import torch
     from safetensors.torch import load_file
 
-    recipe = StarterRecipe(num_steps=6, num_drill_steps=2, batch_size=2, hidden_size=16, num_heads=2, intermediate_size=16)
+    recipe = StarterRecipe(
+        num_steps=6, num_drill_steps=2, batch_size=2, hidden_size=16, num_heads=2, intermediate_size=16
+    )
     for name in ("a", "b"):
         train_starter(recipe, tmp_path / name)
     a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("a", "b"))

@@ -1,0 +1,1 @@
+"""Engines: whoever writes the thoughts, behind one method."""

@@ -39,7 +39,9 @@ class Journal:
             )
             self._connection.execute("CREATE TABLE IF NOT EXISTS trees (problem TEXT PRIMARY KEY, record TEXT)")
         except sqlite3.DatabaseError as error:
-            raise InvalidInputError(f"journal {str(path)!r} cannot be used ({error}): choose another directory") from error
+            raise InvalidInputError(
+                f"journal {str(path)!r} cannot be used ({error}): choose another directory"
+            ) from error
 
     def find(self, key: bytes) -> Completion | None:
         """The completion of a request, if it was journaled."""

@@ -333,8 +333,8 @@ def _check_model(model, tokenizer) -> None:
     kinds = set(getattr(model.config, "layer_types", None) or ["full_attention"])
     if kinds != {"full_attention"} or not hasattr(model.config, "max_position_embeddings"):
         raise InvalidInputError(
-            f"model {model.config.name_or_path!r} has layers of the kinds {sorted(kinds)}: the local engine takes full "
-            "attention only; serve this model with text-generation-inference or vLLM instead"
+            f"model {model.config.name_or_path!r} has layers of the kinds {sorted(kinds)}: the local engine takes "
+            "full attention only; serve this model with text-generation-inference or vLLM instead"
         )
     if tokenizer.chat_template is None:
         raise InvalidInputError(

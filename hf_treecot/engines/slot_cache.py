@@ -33,6 +33,7 @@ class SlotLayer(CacheLayerMixin):
         self.window, self.slots, self.capacity = window, slots, 0
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """Allocate for the shape of the first states."""
         self.keys = key_states.new_zeros(self.slots, key_states.shape[1], self.capacity, key_states.shape[3])
         self.values = value_states.new_zeros(self.slots, value_states.shape[1], self.capacity, value_states.shape[3])
         self.is_initialized = True
@@ -55,12 +56,15 @@ class SlotLayer(CacheLayerMixin):
         return keys[:, :, : w.length], values[:, :, : w.length]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Length and offset of what is visible."""
         return self.window.length, 0
 
     def get_seq_length(self) -> int:
+        """Tokens that the longest row holds, the new ones included."""
         return self.window.length
 
     def get_max_length(self) -> int:
+        """No maximum: rows grow as they must."""
         return -1
 
 

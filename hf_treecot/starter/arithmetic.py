@@ -4,8 +4,8 @@ import random
 from dataclasses import dataclass
 
 
-NAMES = "Mia Tom Ana Ben Eva Leo Zoe Sam Ida Max".split()
-ITEMS = "apples books coins cards shells stamps pens cups".split()
+NAMES = ["Mia", "Tom", "Ana", "Ben", "Eva", "Leo", "Zoe", "Sam", "Ida", "Max"]
+ITEMS = ["apples", "books", "coins", "cards", "shells", "stamps", "pens", "cups"]
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,18 @@ class ArithmeticTask:
 
     name = "arithmetic"
     verifier = "math"
-    styles = (("steps", 0.75), ("glance", 0.25))
+    styles = (("steps", 0.7), ("glance", 0.3))
 
     @property
     def prompt(self) -> str:
+        """The problem, as it is asked."""
         opening = f"{self.name_of_owner} has {self.start} {self.item}."
         question = f"How many {self.item} does {self.name_of_owner} have now?"
         return " ".join((opening, *self.sentences, question))
 
     @property
     def result(self) -> int:
+        """The right answer."""
         return self._values()[-1]
 
     def _values(self) -> list[int]:
@@ -42,10 +44,12 @@ class ArithmeticTask:
         return " and then ".join(f"{operator} {number}" for operator, number in self.steps)
 
     def plan(self, style: str) -> str:
+        """What a thinker of this style is going to do."""
         how = "one step at a time" if style == "steps" else "all at once"
         return f"I start with {self.start}, then {self._operations()}, {how}."
 
     def restate(self) -> str:
+        """The problem in other words."""
         return f"the question: from {self.start}, {self._operations()}."
 
     def work(self, style: str, rng: random.Random, wrong: bool = False) -> tuple[str, int]:

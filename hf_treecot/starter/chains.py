@@ -84,10 +84,8 @@ def _content(
     return f"\\boxed{{{found}}}", None, style
 
 
-def _next_kind(
-    kind: str, pattern: Pattern, is_right: bool, is_open: bool, must_end: bool, rng: random.Random
-) -> str:
-    """Where a sensible thinker goes: on when nothing is found, back when it is wrong, to the answer when it is right."""
+def _next_kind(kind: str, pattern: Pattern, is_right: bool, is_open: bool, must_end: bool, rng: random.Random) -> str:
+    """Where a sensible thinker goes: on if nothing is found, back if it is wrong, to the answer if it is right."""
     allowed = list(pattern.thoughts[kind].next)
     terminal = [k for k in allowed if pattern.thoughts[k].terminal]
     rest = [k for k in allowed if k not in terminal]

@@ -18,7 +18,11 @@ def adding(rng: random.Random) -> list[Segment]:
     for _ in range(12):
         value = rng.randint(2, 20)
         operator, number, result = random_step(value, rng)
-        segments += [Segment(f"{value} {operator} {number} =", False), Segment(f" {result}.", True), Segment(" ", False)]
+        segments += [
+            Segment(f"{value} {operator} {number} =", False),
+            Segment(f" {result}.", True),
+            Segment(" ", False),
+        ]
     return segments
 
 
@@ -34,4 +38,4 @@ def counting(rng: random.Random) -> list[Segment]:
     return segments
 
 
-DRILLS = (adding, adding, adding, counting)  # adding takes most practice
+DRILLS = (adding, counting, counting)

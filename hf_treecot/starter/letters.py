@@ -17,8 +17,37 @@ PHRASINGS = (
     "Calculate the total occurrences of {a} and {b} together in {word}.",
     "What is the combined total of {a} and {b} present in {word}?",
 )
-ONSETS = "b c d f g h j k l m n p r s t v w z ch sh th st tr pl cr br ph qu".split()
-VOWELS = "a e i o u a e i o ea ou io y".split()
+ONSETS = [
+    "b",
+    "c",
+    "d",
+    "f",
+    "g",
+    "h",
+    "j",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "t",
+    "v",
+    "w",
+    "z",
+    "ch",
+    "sh",
+    "th",
+    "st",
+    "tr",
+    "pl",
+    "cr",
+    "br",
+    "ph",
+    "qu",
+]
+VOWELS = ["a", "e", "i", "o", "u", "a", "e", "i", "o", "ea", "ou", "io", "y"]
 CODAS = ["", "", "", "", "n", "r", "s", "t", "l", "m", "ck", "ss", "nd", "st", "x"]
 ENDINGS = ["", "", "ness", "less", "able", "ing", "ly", "ation", "er", "ism", "ous", "ical"]
 LETTER_FREQUENCIES = dict(
@@ -41,31 +70,31 @@ class LettersTask:
 
     name = "letters"
     verifier = "letters"
-    # All are honest; the hasty ones go wrong more often, without a lie in the training data.
-    styles = (("spell", 0.4), ("tally", 0.35), ("glance", 0.25))
+    # Both are honest; the hasty one goes wrong more often, without a lie in the training data.
+    styles = (("tally", 0.6), ("glance", 0.4))
 
     @property
     def prompt(self) -> str:
+        """The problem, as it is asked."""
         return self.phrasing.format(a=self.a, b=self.b, word=self.word)
 
     @property
     def result(self) -> int:
+        """The right answer."""
         return self.word.count(self.a) + self.word.count(self.b)
 
     def plan(self, style: str) -> str:
-        if style == "spell":
-            return f"I spell {self.word} and keep a running count of {self.a} and {self.b}."
+        """What a thinker of this style is going to do."""
         if style == "tally":
             return f"I count {self.a}, then I count {self.b}, then I add the two."
         return f"I count {self.a} and {self.b} in one go."
 
     def restate(self) -> str:
+        """The problem in other words."""
         return f"the question: the number of {self.a} plus the number of {self.b}."
 
     def work(self, style: str, rng: random.Random, wrong: bool = False) -> tuple[str, int]:
         """The reasoning in one style and its result; `wrong` makes one slip in it."""
-        if style == "spell":
-            return self._spell(rng.randrange(len(self.word)) if wrong else None)
         letters = rng.sample((self.a, self.b), 2)
         counts = [self.word.count(letter) for letter in letters]
         if wrong:
@@ -76,14 +105,6 @@ class LettersTask:
             tallies = ". ".join(f"{letter} appears {n} times" for letter, n in zip(letters, counts, strict=True))
             return f"{tallies}. {counts[0]} + {counts[1]} = {total}. The total is {total}.", total
         return f"{letters[0]} and {letters[1]} together appear {total} times. The total is {total}.", total
-
-
-    def _spell(self, slip: int | None) -> tuple[str, int]:
-        steps, total = [], 0
-        for index, letter in enumerate(self.word):
-            total += (letter in (self.a, self.b)) != (index == slip)
-            steps.append(f"{letter}{total}")
-        return f"{' '.join(steps)}. The total is {total}.", total
 
 
 def random_word(rng: random.Random) -> str:

@@ -48,7 +48,9 @@ def build_tokenizer(texts: Sequence[str], tags: Iterable[str], model_max_length:
         for piece in between_tags.split(text):
             counts.update(word for word, _ in splitter.pre_tokenize_str(piece))
     threshold = max(2, MINIMUM_WORD_COUNT * len(texts) / 10_000)
-    words = [w for w, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if _is_word(w) and n >= threshold]
+    words = [
+        w for w, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if _is_word(w) and n >= threshold
+    ]
     vocabulary = {token: i for i, token in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()) + words)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     tokenizer.pre_tokenizer = splitter

@@ -42,8 +42,8 @@ class StarterRecipe:
     """
 
     seed: int = 0
-    num_steps: int = 3000
-    num_drill_steps: int = 700
+    num_steps: int = 3500
+    num_drill_steps: int = 1800
     batch_size: int = 8
     learning_rate: float = 1.5e-3
     hidden_size: int = 128
@@ -59,7 +59,7 @@ class StarterRecipe:
 
 
 def cache_directory() -> Path:
-    """Where the starter model lives: `$HF_TREECOT_CACHE`, else `$XDG_CACHE_HOME/hf_treecot`, else `~/.cache/hf_treecot`."""
+    """Where the starter model lives: `$HF_TREECOT_CACHE`, or `hf_treecot` in `$XDG_CACHE_HOME` or `~/.cache`."""
     if path := os.environ.get("HF_TREECOT_CACHE"):
         return Path(path)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hf_treecot"
