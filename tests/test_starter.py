@@ -57,10 +57,7 @@ def test_wrong_thoughts_carry_no_loss_and_right_ones_do():
         assert result == task.result == 5
         assert text.endswith("The total is 5.")
         assert all(task.work(style, random.Random(i), wrong=True)[1] != 5 for i in range(50))
-    assert task.work("tally", rng)[0] in (
-        "a appears 3 times. n appears 2 times. 3 + 2 = 5. The total is 5.",
-        "n appears 2 times. a appears 3 times. 2 + 3 = 5. The total is 5.",
-    )
+    assert task.work("tally", rng)[0] == "a appears 3 times. n appears 2 times. 3 + 2 = 5. The total is 5."
 
 
 def test_drills_train_only_what_can_be_known():

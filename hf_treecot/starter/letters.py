@@ -95,7 +95,7 @@ class LettersTask:
 
     def work(self, style: str, rng: random.Random, wrong: bool = False) -> tuple[str, int]:
         """The reasoning in one style and its result; `wrong` makes one slip in it."""
-        letters = rng.sample((self.a, self.b), 2)
+        letters = (self.a, self.b)  # in the order of the question: which comes first must not be a guess
         counts = [self.word.count(letter) for letter in letters]
         if wrong:
             which = rng.randrange(2)

@@ -42,8 +42,8 @@ class StarterRecipe:
     """
 
     seed: int = 0
-    num_steps: int = 3500
-    num_drill_steps: int = 1800
+    num_steps: int = 3600
+    num_drill_steps: int = 1200
     batch_size: int = 8
     learning_rate: float = 1.5e-3
     hidden_size: int = 128
