@@ -20,7 +20,7 @@ class ArithmeticTask:
 
     name = "arithmetic"
     verifier = "math"
-    styles = (("steps", 0.7), ("glance", 0.3))
+    styles = (("steps", 0.8), ("glance", 0.2))
 
     @property
     def prompt(self) -> str:

@@ -38,4 +38,4 @@ def counting(rng: random.Random) -> list[Segment]:
     return segments
 
 
-DRILLS = (adding, counting)
+DRILLS = (adding, counting, counting)

@@ -6,6 +6,7 @@ syllables and of random letters: none comes from a dictionary, so that real word
 
 import random
 from dataclasses import dataclass
+from string import ascii_lowercase
 
 
 PHRASINGS = (
@@ -17,45 +18,12 @@ PHRASINGS = (
     "Calculate the total occurrences of {a} and {b} together in {word}.",
     "What is the combined total of {a} and {b} present in {word}?",
 )
-ONSETS = [
-    "b",
-    "c",
-    "d",
-    "f",
-    "g",
-    "h",
-    "j",
-    "k",
-    "l",
-    "m",
-    "n",
-    "p",
-    "r",
-    "s",
-    "t",
-    "v",
-    "w",
-    "z",
-    "ch",
-    "sh",
-    "th",
-    "st",
-    "tr",
-    "pl",
-    "cr",
-    "br",
-    "ph",
-    "qu",
-]
-VOWELS = ["a", "e", "i", "o", "u", "a", "e", "i", "o", "ea", "ou", "io", "y"]
-CODAS = ["", "", "", "", "n", "r", "s", "t", "l", "m", "ck", "ss", "nd", "st", "x"]
-ENDINGS = ["", "", "ness", "less", "able", "ing", "ly", "ation", "er", "ism", "ous", "ical"]
+ONSETS = "b c d f g h j k l m n p r s t v w z ch sh th st tr pl cr br ph qu".split()
+VOWELS = "a e i o u a e i o ea ou io y".split()
+CODAS = ["", "", "", "", *"n r s t l m ck ss nd st x".split()]
+ENDINGS = ["", "", *"ness less able ing ly ation er ism ous ical".split()]
 LETTER_FREQUENCIES = dict(
-    zip(
-        "abcdefghijklmnopqrstuvwxyz",
-        (8, 2, 4, 4, 11, 2, 2, 3, 8, 1, 1, 5, 3, 7, 7, 3, 1, 7, 7, 7, 4, 1, 1, 1, 2, 1),
-        strict=True,
-    )
+    zip(ascii_lowercase, (8, 2, 4, 4, 11, 2, 2, 3, 8, 1, 1, 5, 3, 7, 7, 3, 1, 7, 7, 7, 4, 1, 1, 1, 2, 1), strict=True)
 )
 
 

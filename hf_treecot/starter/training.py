@@ -20,6 +20,7 @@ from .drills import DRILLS
 
 
 SHARE_OF_DRILLS_LATER = 0.1  # so that they are not forgotten
+SHARE_OF_TASKS = (0.6, 0.4)  # letters are the harder of the two
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class StarterRecipe:
     """
 
     seed: int = 0
-    num_steps: int = 3600
-    num_drill_steps: int = 1200
+    num_steps: int = 4800
+    num_drill_steps: int = 1500
     batch_size: int = 8
     learning_rate: float = 1.5e-3
     hidden_size: int = 128
@@ -74,7 +75,7 @@ def training_examples(recipe: StarterRecipe, count: int) -> list[tuple[str, list
         if len(examples) < recipe.num_drill_steps * recipe.batch_size or rng.random() < SHARE_OF_DRILLS_LATER:
             examples.append(("", rng.choice(DRILLS)(rng)))
         else:
-            task = rng.choice((letters, arithmetic)).random_task(rng)
+            task = rng.choices((letters, arithmetic), SHARE_OF_TASKS)[0].random_task(rng)
             examples.append((task.prompt, write_chain(task, rng.choice(patterns), rng)))
     return examples
 
