@@ -71,14 +71,16 @@ def test_a_directory_without_a_dataset_is_refused(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def tiny():
+def tiny(tmp_path_factory):
     tokenizer = build_tokenizer(["the count of"] * 100, ["<thinking>", "</thinking>", "<answer>", "</answer>"], 512)
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
         num_key_value_heads=2, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
-    return AutoModelForCausalLM.from_config(config), tokenizer
+    path = str(tmp_path_factory.mktemp("tiny"))  # DPOTrainer reads its reference model from there
+    AutoModelForCausalLM.from_config(config).save_pretrained(path)
+    return AutoModelForCausalLM.from_pretrained(path), tokenizer
 
 
 @pytest.mark.parametrize("config_name", ["sft", "preference"])

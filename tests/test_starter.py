@@ -17,7 +17,7 @@ from hf_treecot.problems import GENERATORS, generate_problems
 from hf_treecot.starter import arithmetic, letters
 from hf_treecot.starter.chains import write_chain
 from hf_treecot.starter.drills import adding, counting
-from hf_treecot.starter.training import StarterRecipe, recipe_hash, starter_model, train_starter, training_examples
+from hf_treecot.starter.training import StarterRecipe, recipe_hash, starter_model, train_starter
 from hf_treecot.verifiers import load_verifier
 
 
@@ -47,10 +47,15 @@ def test_training_chains_follow_the_pattern_and_end_right(kind, name):
 
 
 def test_wrong_thoughts_carry_no_loss_and_right_ones_do():
-    rng = random.Random(0)
-    for _, segments in training_examples(StarterRecipe(), 500):
-        assert any(segment.trained for segment in segments)
-        assert segments[-1].trained
+    rng, wrong = random.Random(0), 0
+    for pattern in map(load_pattern, available_patterns()):
+        for index in range(100):
+            task = (letters, arithmetic)[index % 2].random_task(rng)
+            for segment in write_chain(task, pattern, rng):
+                if totals := re.findall(r"The total is (\d+)\.", segment.text):
+                    assert segment.trained == (int(totals[0]) == task.result)
+                    wrong += not segment.trained
+    assert wrong > 50
     task = letters.LettersTask("banana", "a", "n", letters.PHRASINGS[0])
     for style, _ in task.styles:
         text, result = task.work(style, rng)
