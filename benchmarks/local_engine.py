@@ -69,7 +69,8 @@ async def like_a_search(engine, expansions):
     async def caller():
         nonlocal tokens
         while queue:
-            tokens += (await at_once(engine, queue.pop()))[0]
+            count, _ = await at_once(engine, queue.pop())
+            tokens += count  # only now: others add while this one waits
 
     await asyncio.gather(*(caller() for _ in range(16)))
     return tokens

@@ -36,7 +36,7 @@ def choose(arguments: Arguments) -> Tree:
             return tree
         right, wrong = len(tree.answers(True)), len(tree.answers(False))
         kinds = len({node.kind for node in tree.nodes})
-        score = (len(tree.nodes) <= READABLE) * (100 * (right > 0 and wrong > 0) + 10 * kinds + right + wrong)
+        score = (len(tree.nodes) <= READABLE) * (10 * min(right, wrong, 3) + 5 * kinds + right + wrong)
         if arguments.problem is None and score > best_score:
             best, best_score = tree, score
     if best is None:

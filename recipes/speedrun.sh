@@ -15,3 +15,10 @@ python recipes/build_trees.py --config recipes/config/demo.yaml --output_dir "$r
 
 echo "3/3  A picture of a tree"
 python recipes/draw_tree.py --run "$run"
+
+cat <<END
+
+The dataset:      $run/dataset
+Look at a pair:   python -c "from datasets import load_dataset; print(load_dataset('$run/dataset', 'preference')['train'][0])"
+Next, your own:   python recipes/build_trees.py --help
+END
