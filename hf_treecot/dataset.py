@@ -4,6 +4,7 @@
 rows are chosen, nor the Hub.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator
@@ -101,7 +102,7 @@ class DatasetWriter:
         shutil.rmtree(self._unfinished, ignore_errors=True)
         self._files = {}
         for config, features in FEATURES.items():
-            path = self._unfinished / config / "train-00000-of-00001.parquet"
+            path = self._unfinished / config / "train.parquet"
             path.parent.mkdir(parents=True)
             self._files[config] = ParquetWriter(path, features.arrow_schema)
         return self
@@ -136,7 +137,10 @@ class DatasetWriter:
                 self._flush(config)
             file.close()
         if exception_type is None:
-            (self._unfinished / "README.md").write_text(_card(self.counts), encoding="utf-8")
+            # `datasets` caches a directory by its name and its card alone: without a digest in the names of the files,
+            # it would show the rows of one run for another's.
+            files = {config: _add_digest(self._unfinished / config / "train.parquet") for config in FEATURES}
+            (self._unfinished / "README.md").write_text(_card(files, self.counts), encoding="utf-8")
             if self.directory.exists():
                 shutil.rmtree(self.directory)
             self._unfinished.rename(self.directory)
@@ -170,10 +174,17 @@ def as_dataset(config: str, rows: list[dict]) -> Dataset:
     return Dataset.from_list(rows, features=FEATURES[config])
 
 
-def _card(counts: dict[str, int]) -> str:
+def _add_digest(path: Path) -> str:
+    """Rename a file after its content; its new name."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return path.rename(path.with_stem(f"{path.stem}-{digest}")).name
+
+
+def _card(files: dict[str, str], counts: dict[str, int]) -> str:
     configs = "".join(
-        f"- config_name: {config}\n  data_files:\n  - split: train\n    path: {config}/train-*.parquet\n"
-        for config in FEATURES
+        f"- config_name: {config}\n  data_files:\n  - split: train\n    path: {config}/{name}\n"
+        for config, name in files.items()
     )
     table = "".join(f"| `{config}` | {count} |\n" for config, count in counts.items())
     return (

@@ -57,6 +57,14 @@ async def test_load_dataset_reads_every_config_and_trees_come_back_whole(tmp_pat
     assert row["prompt"][0]["content"] == trees[0].problem.prompt or row["tree_id"] != trees[0].tree_id
 
 
+async def test_another_dataset_of_the_same_name_is_not_taken_from_the_cache(tmp_path):
+    for run, number in (("a", 1), ("b", 2), ("a", 3)):
+        with DatasetWriter(tmp_path / run / "dataset") as writer:
+            writer.write("sft", {"prompt": [], "completion": [], "tree_id": f"{number}", "length": 1, "rank": 0})
+        rows = load_dataset(str(tmp_path / run / "dataset"), "sft", split="train")
+        assert rows["tree_id"] == [f"{number}"]
+
+
 async def test_a_half_written_dataset_never_takes_the_place_of_a_whole_one(tmp_path):
     trees, _ = await write_small(tmp_path / "dataset")
     with pytest.raises(KeyError), DatasetWriter(tmp_path / "dataset") as writer:
