@@ -1,6 +1,7 @@
 """Reasoning data that small models can learn from: Monte Carlo Tree Search over typed thoughts.
 
-Public names are loaded when they are first used, so that `import hf_treecot` is quick and needs no torch.
+Public names are loaded when they are first used, so that `import hf_treecot` is quick and needs no torch. A name that is
+also a module's is not among them, since the import of the module would hide it: `from hf_treecot.search import search`.
 """
 
 import importlib
@@ -27,7 +28,6 @@ _NAMES = {
     "Problem": "problems",
     "load_problems": "problems",
     "SearchConfig": "search",
-    "search": "search",
     "SelectionConfig": "selection",
     "Selector": "selection",
     "select_preferences": "selection",
