@@ -1,0 +1,23 @@
+"""Trainers on TRL: conservative DPO, and its sum with SFT, at the cost of a tree's unique tokens."""
+
+import importlib
+
+
+_NAMES = {
+    "AnswerRateCallback": "callbacks",
+    "CDPOConfig": "cdpo_config",
+    "CDPOTrainer": "cdpo_trainer",
+    "JointSFTDPOConfig": "joint_sft_dpo_config",
+    "JointSFTDPOTrainer": "joint_sft_dpo_trainer",
+}
+__all__ = sorted(_NAMES)
+
+
+def __getattr__(name: str):
+    if name in _NAMES:
+        return getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

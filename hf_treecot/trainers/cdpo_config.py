@@ -1,0 +1,77 @@
+"""Configuration of [`CDPOTrainer`]."""
+
+from dataclasses import dataclass, field
+
+from trl import DPOConfig
+
+from ..errors import InvalidInputError
+
+
+# Options of TRL that would change nothing here: a run that asks for one is refused rather than surprised.
+IGNORED = {
+    "loss_type": "the loss is conservative DPO; set epsilon=0 for DPO itself",
+    "loss_weights": "there is one loss; use JointSFTDPOConfig.alpha to weigh SFT",
+    "label_smoothing": "use epsilon",
+    "ld_alpha": "length-desensitised DPO is not combined with this loss",
+    "f_divergence_type": "only reverse_kl belongs to this loss",
+    "use_weighting": "WPO weights are not combined with this loss",
+    "padding_free": "use tree_packing, which forwards no more padding and less of everything else",
+}
+
+
+@dataclass
+class CDPOConfig(DPOConfig):
+    r"""
+    Everything that [`~trl.DPOConfig`] takes, and what conservative DPO on trees needs.
+
+    Args:
+        epsilon (`float`, *optional*, defaults to `0.1`):
+            Label noise ε: the share of pairs that are assumed to be the wrong way round. 0 is DPO.
+        mask_shared_prefix (`bool`, *optional*, defaults to `True`):
+            Leave the tokens that chosen and rejected share out of the preference term (paper, section 4.2). They
+            cancel in Δ, so loss and gradient are the same; the rewards that are logged are those of what differs.
+        tree_packing (`str`, *optional*, defaults to `"auto"`):
+            Forward every token that the rows of a batch share once: `"auto"` where the model allows it, `"on"` or
+            refuse, `"off"`.
+        max_tokens_per_batch (`int`, *optional*):
+            With tree packing, the unique tokens of a batch: it then holds at most this many, and at most
+            `per_device_train_batch_size` pairs. A single pair above it makes a batch of its own.
+        max_truncated_share (`float`, *optional*, defaults to `0.05`):
+            Refuse to train if more of the rows than this would be cut at `max_length`: a chain that is cut ends
+            without an answer, which is what a model then learns.
+
+    Raises:
+        InvalidInputError: A value is out of its range, or an option of TRL would silently be ignored.
+    """
+
+    epsilon: float = field(
+        default=0.1, metadata={"help": "Label noise of conservative DPO, 0 <= epsilon < 0.5. 0 is DPO."}
+    )
+    mask_shared_prefix: bool = field(
+        default=True, metadata={"help": "Leave tokens shared by chosen and rejected out of the preference term."}
+    )
+    tree_packing: str = field(
+        default="auto", metadata={"help": "Forward shared tokens once: auto, on (or refuse), off."}
+    )
+    max_tokens_per_batch: int | None = field(
+        default=None, metadata={"help": "Unique tokens of a batch, with tree packing. Default: no limit."}
+    )
+    max_truncated_share: float = field(
+        default=0.05, metadata={"help": "Refuse to train if more of the rows are cut at max_length."}
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 <= self.epsilon < 0.5:
+            raise InvalidInputError(f"epsilon={self.epsilon} is out of range: it must be at least 0 and below 0.5")
+        if self.tree_packing not in ("auto", "on", "off"):
+            raise InvalidInputError(f"tree_packing={self.tree_packing!r} is unknown: use auto, on or off")
+        if self.max_tokens_per_batch is not None and self.max_tokens_per_batch < 1:
+            raise InvalidInputError(f"max_tokens_per_batch={self.max_tokens_per_batch} must be at least 1")
+        if not 0 <= self.max_truncated_share <= 1:
+            raise InvalidInputError(f"max_truncated_share={self.max_truncated_share} must be between 0 and 1")
+        for name, reason in IGNORED.items():
+            default = type(self).__dataclass_fields__[name]
+            expected = default.default_factory() if name == "loss_type" else default.default
+            if getattr(self, name) != expected:
+                raise InvalidInputError(f"{name}={getattr(self, name)!r} would be ignored: {reason}")

@@ -1,0 +1,306 @@
+"""Conservative DPO on TRL's DPOTrainer. What touches TRL's private parts is in this file: written against TRL 1.16."""
+
+import contextlib
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from accelerate.utils import is_peft_model
+from datasets import Dataset, IterableDataset
+from torch.utils.data import DataLoader
+from transformers.utils import logging
+from trl import DPOTrainer
+from trl.models.utils import disable_gradient_checkpointing
+from trl.trainer.utils import use_adapter
+
+from ..errors import InvalidInputError
+from .cdpo_config import CDPOConfig
+from .preference_data import check_rows, check_tokens
+from .tree_batches import TreeBatchSampler, TreeCollator
+from .tree_packing import attention_mask, packing_obstacle
+
+
+logger = logging.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """What the model says of every token after the first of every row, `(2 * pairs, length - 1)`; 0 in prompts."""
+
+    log_probs: torch.Tensor
+    entropy: torch.Tensor | None = None
+    mean_logits: torch.Tensor | None = None
+    is_top1: torch.Tensor | None = None
+
+
+def preference_loss(
+    delta: torch.Tensor, chosen_nll: torch.Tensor, beta: float, epsilon: float, alpha: float
+) -> torch.Tensor:
+    r"""
+    The loss of both trainers: conservative DPO (Mitchell, 2023; paper, section 4.2) plus α times SFT (section 4.3).
+
+    Args:
+        delta (`torch.Tensor` of shape `(pairs,)`): Δ, the log-ratio of chosen less that of rejected.
+        chosen_nll (`torch.Tensor` of shape `(pairs,)`): Mean negative log-likelihood of the tokens of chosen.
+        beta (`float`): β.
+        epsilon (`float`): ε.
+        alpha (`float`): α.
+
+    Returns:
+        `torch.Tensor` of shape `(pairs,)`: −(1−ε) log σ(βΔ) − ε log σ(−βΔ) + α · chosen_nll.
+    """
+    loss = -(1 - epsilon) * F.logsigmoid(beta * delta) - epsilon * F.logsigmoid(-beta * delta)
+    return loss + alpha * chosen_nll if alpha else loss
+
+
+class CDPOTrainer(DPOTrainer):
+    """
+    Conservative DPO: DPO that allows for a share ε of pairs that are the wrong way round.
+
+    Takes what [`~trl.DPOTrainer`] takes. Where the model allows it, batches gather the pairs of one tree, and every
+    token that they share is forwarded once, for policy and reference alike: the same losses and gradients for a
+    fraction of the work.
+
+    Args:
+        model (`str`, `~transformers.PreTrainedModel` or `~peft.PeftModel`): As in TRL.
+        ref_model (`~transformers.PreTrainedModel`, *optional*): As in TRL.
+        args ([`CDPOConfig`], *optional*): Configuration.
+        **kwargs: As in TRL: `train_dataset`, `eval_dataset`, `processing_class`, `callbacks`, `peft_config`, …
+
+    Raises:
+        InvalidInputError: Rows that cannot be learnt from, too many rows that `max_length` cuts, or
+            `tree_packing="on"` with a model that does not allow it.
+
+    Example:
+
+    ```python
+    trainer = CDPOTrainer(
+        model="Qwen/Qwen2.5-1.5B-Instruct",
+        args=CDPOConfig("my-model", epsilon=0.1),
+        train_dataset=load_dataset("user/name", "preference", split="train"),
+    )
+    trainer.train()
+    ```
+    """
+
+    config_class = CDPOConfig
+    loss_is_scaled_for_ga = True  # by the pairs of a whole optimizer step, in `compute_loss`
+
+    _tag_names = ["trl", "cdpo", "tree-cot"]
+    _name = "conservative DPO on trees of thoughts"
+    _paper = {
+        "title": "Towards Widening the Distillation Bottleneck for Reasoning Models",
+        "id": "2503.01461",
+        "citation": textwrap.dedent("""\
+            @inproceedings{yin2025widening,
+                title     = {{Towards Widening the Distillation Bottleneck for Reasoning Models}},
+                author    = {Yin and Zhao and Wu and Ni and Zeng and Wang and Shi and Shao and Lyu and Wang and Luo
+                             and Zhang},
+                year      = 2025,
+                booktitle = {ACL},
+            }"""),
+    }
+
+    def __init__(self, model, ref_model=None, args: CDPOConfig | None = None, **kwargs):
+        if args is None:
+            name = model if isinstance(model, str) else model.config.name_or_path
+            args = self.config_class(f"{Path(name).name}-{self.config_class.__name__.removesuffix('Config')}")
+        if not isinstance(args, self.config_class):
+            raise InvalidInputError(
+                f"args is a {type(args).__name__}: {type(self).__name__} needs a {self.config_class.__name__}"
+            )
+        if kwargs.get("compute_metrics") is not None:
+            raise InvalidInputError("compute_metrics is not supported: no logits are built; use a callback")
+        if isinstance(kwargs.get("train_dataset"), Dataset) and not len(kwargs["train_dataset"]):
+            raise InvalidInputError("the train dataset is empty: select more pairs, or give another split")
+        self.alpha, self.mask_sft_prefix = getattr(args, "alpha", 0.0), getattr(args, "mask_sft_prefix", False)
+        self._own_collator = kwargs.get("data_collator") is not None
+        self.is_packing: bool | None = None  # not decided yet
+        super().__init__(model, ref_model, args, **kwargs)
+        self._decide_packing()
+
+    def _decide_packing(self) -> None:
+        """Whether batches are packed; called as soon as the model is there."""
+        if self.is_packing is not None:
+            return
+        obstacle = packing_obstacle(self.model, self.args.disable_dropout)
+        if self._own_collator:
+            obstacle = "there is a data_collator of your own"
+        self.is_packing = self.args.tree_packing != "off" and obstacle is None
+        if self.is_packing:
+            # On a GPU the dense mask of a long tree takes too much time and memory.
+            if self.args.device.type == "cuda" and self.model._supports_flex_attn:
+                for model in filter(None, (self.model, getattr(self, "ref_model", None))):
+                    model.set_attn_implementation("flex_attention")
+            collator = self.data_collator
+            self.data_collator = TreeCollator(
+                collator.pad_token_id, collator.max_length, collator.truncation_mode, collator.pad_to_multiple_of
+            )
+        elif self.args.tree_packing == "on":
+            raise InvalidInputError(f"tree_packing='on' is not possible: {obstacle}; use 'auto' or 'off'")
+        elif self.args.tree_packing == "auto":
+            logger.warning(f"Tree packing is off, batches are padded: {obstacle}.")
+
+    def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
+        if isinstance(dataset, IterableDataset):
+            return super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+        if "prompt_ids" in dataset.column_names:  # tokenized already
+            return dataset
+        check_rows(dataset, dataset_name)
+        prepared = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+        check_tokens(prepared, len(dataset), dataset_name, args.max_length, args.max_truncated_share)
+        return prepared
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches of pairs, those of one tree together if batches are packed."""
+        if not self.is_packing or not isinstance(self.train_dataset, Dataset):
+            return super().get_train_dataloader()
+        dataset = self._remove_unused_columns(self.train_dataset, description="training")
+        sampler = TreeBatchSampler(
+            dataset.select_columns(["prompt_ids", "chosen_ids", "rejected_ids"]).to_list(),
+            self._train_batch_size,
+            self.args.max_tokens_per_batch,
+            self.accelerator.num_processes,
+            self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+            self.args.dataloader_drop_last,
+        )
+        loader = DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers,
+        )
+        return self.accelerator.prepare(loader)
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor:
+        """The pairs of an optimizer step: batches of trees differ in size, pairs count equally."""
+        pairs = torch.tensor(sum(len(batch["input_ids"]) // 2 for batch in batch_samples), device=device)
+        return self.accelerator.gather(pairs).sum()
+
+    def _score(self, model, inputs: dict[str, torch.Tensor]) -> TokenScores:
+        """Log-probabilities of all completion tokens, packed or padded."""
+        mask = inputs["completion_mask"]
+        if "tree_input_ids" not in inputs:
+            labels = inputs["input_ids"].masked_fill(mask == 0, -100)
+            outputs = model(
+                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], labels=labels,
+                use_cache=False, fused_lm_head=True,
+            )  # fmt: skip
+            length = mask.shape[1] - 1  # prompt-learning PEFT puts virtual tokens before it
+
+            def select(field: torch.Tensor | None) -> torch.Tensor | None:
+                return None if field is None else field[:, -length:]
+        else:
+            ids, index, completion = inputs["tree_input_ids"], inputs["tree_index"], mask[:, 1:].bool()
+            wanted = torch.zeros_like(ids[:, 1:], dtype=torch.bool).view(-1)
+            wanted[index[completion]] = True
+            labels = torch.full_like(ids, -100)
+            labels[:, 1:] = ids[:, 1:].masked_fill(~wanted.view(ids.shape[0], -1), -100)
+            positions = inputs["tree_position_ids"]
+            outputs = model(
+                input_ids=ids, position_ids=positions, labels=labels, use_cache=False, fused_lm_head=True,
+                attention_mask=attention_mask(self.model.config, inputs["tree_ends"], positions, self.model.dtype),
+            )  # fmt: skip
+
+            def select(field: torch.Tensor | None) -> torch.Tensor | None:
+                return None if field is None else field.reshape(-1)[index] * completion
+
+        return TokenScores(*(select(getattr(outputs, name)) for name in TokenScores.__dataclass_fields__))
+
+    def _reference_log_probs(self, model, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Token log-probabilities of the reference: a model of its own, or the policy without its adapter."""
+        adapter = contextlib.nullcontext()
+        if self.ref_model is None and is_peft_model(self.model):
+            policy = self.accelerator.unwrap_model(self.model)
+            adapter = use_adapter(policy, adapter_name="ref" if "ref" in policy.peft_config else None)
+        checkpointing = disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs)
+        with torch.no_grad(), checkpointing, adapter:
+            return self._score(model, inputs).log_probs
+
+    def _precompute_ref_logps(self, dataset, name, batch_size):
+        self._decide_packing()
+        # TRL's cache does not know that sums with and without the shared prefix differ.
+        model_hash = self._precompute_model_hash
+        self._precompute_model_hash = f"{model_hash}-masked" if self.args.mask_shared_prefix else model_hash
+        try:
+            return super()._precompute_ref_logps(dataset, name, batch_size)
+        finally:
+            self._precompute_model_hash = model_hash
+
+    def compute_ref_log_probs(self, model, inputs):
+        """Sums of the reference's log-probabilities over the preference term's tokens: of chosen, of rejected."""
+        with self.accelerator.autocast():
+            log_probs = self._reference_log_probs(model, inputs)
+        return (log_probs * self._masks(inputs)[1]).sum(1).chunk(2)
+
+    def _masks(self, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """`(2 * pairs, length - 1)` masks: all completion tokens, those of the preference term, those not shared."""
+        chosen, rejected = inputs["input_ids"].chunk(2)
+        both = inputs["attention_mask"].chunk(2)
+        shared = ((chosen == rejected) & (both[0] & both[1]).bool()).int().cumprod(1)[:, 1:]
+        completion = inputs["completion_mask"][:, 1:]
+        unshared = completion * (1 - shared).repeat(2, 1)
+        return completion, unshared if self.args.mask_shared_prefix else completion, unshared
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The mean over all pairs of an optimizer step of [`preference_loss`]."""
+        scores = self._score(model, inputs)
+        completion, preference, unshared = self._masks(inputs)
+        chosen, rejected = (scores.log_probs * preference).sum(1).chunk(2)
+        if self.precompute_ref_logps:
+            ref_chosen, ref_rejected = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
+        else:
+            ref_model = self.ref_model if self.ref_model is not None else self.model
+            ref_chosen, ref_rejected = (self._reference_log_probs(ref_model, inputs) * preference).sum(1).chunk(2)
+        chosen_ratio, rejected_ratio = chosen - ref_chosen, rejected - ref_rejected
+        sft_mask = (unshared if self.mask_sft_prefix else completion).chunk(2)[0]
+        chosen_nll = -(scores.log_probs.chunk(2)[0] * sft_mask).sum(1) / sft_mask.sum(1).clamp(min=1)
+        losses = preference_loss(chosen_ratio - rejected_ratio, chosen_nll, self.beta, self.args.epsilon, self.alpha)
+        loss = losses.mean()
+        if num_items_in_batch is not None:  # processes are averaged afterwards
+            loss = loss * (len(losses) * self.accelerator.num_processes / num_items_in_batch)
+        self._record(inputs, scores, completion, unshared, (chosen_ratio, rejected_ratio), chosen_nll)
+        return (loss, {}) if return_outputs else loss
+
+    @torch.no_grad()
+    def _record(self, inputs, scores: TokenScores, completion, unshared, ratios, chosen_nll) -> None:
+        """Add this batch's figures, over all processes, to those that are logged next; in TRL's names."""
+        mode = "train" if self.model.training else "eval"
+        one = torch.ones((), device=completion.device)
+        pairs = one * len(chosen_nll)
+        chosen_mask, rejected_mask = completion.chunk(2)
+        whole = (scores.log_probs * completion).sum(1).chunk(2)
+        own = (scores.log_probs * unshared).sum(1).chunk(2)
+        chosen_logits, rejected_logits = (scores.mean_logits * completion).chunk(2)
+        rewards = [self.beta * ratio for ratio in ratios]
+        row_tokens = inputs["attention_mask"].sum()
+        sums = {  # name -> sum, count
+            "entropy": ((scores.entropy * completion).sum(), completion.sum()),
+            "logits/chosen": (chosen_logits.sum(), chosen_mask.sum()),
+            "logits/rejected": (rejected_logits.sum(), rejected_mask.sum()),
+            "mean_token_accuracy": ((scores.is_top1.chunk(2)[0] * chosen_mask).sum(), chosen_mask.sum()),
+            "rewards/chosen": (rewards[0].sum(), pairs),
+            "rewards/rejected": (rewards[1].sum(), pairs),
+            "rewards/margins": ((rewards[0] - rewards[1]).sum(), pairs),
+            "rewards/accuracies": ((rewards[0] > rewards[1]).sum(), pairs),
+            "logps/chosen": (whole[0].sum(), pairs),
+            "logps/rejected": (whole[1].sum(), pairs),
+            "logps/chosen_unshared": (own[0].sum(), pairs),
+            "logps/rejected_unshared": (own[1].sum(), pairs),
+            "sft_loss": (chosen_nll.sum(), pairs),
+            "length/chosen": (chosen_mask.sum(), pairs),
+            "length/rejected": (rejected_mask.sum(), pairs),
+            "shared_prefix_share": ((completion - unshared).sum(), completion.sum()),
+            "packing_ratio": (row_tokens, inputs.get("tree_size", row_tokens)),
+        }
+        flat = torch.stack([torch.stack([part.double() for part in pair]) for pair in sums.values()])
+        total = self.accelerator.reduce(torch.cat([flat, torch.stack([row_tokens, pairs]).double()[None]]), "sum")
+        for name, (value, count) in zip(sums, total[:-1].tolist(), strict=True):
+            self._metrics[mode][name].append(value / count if count else 0.0)
+        if mode == "train":
+            self._total_train_tokens += int(total[-1, 0])
+        self._metrics[mode]["num_tokens"] = [self._total_train_tokens]

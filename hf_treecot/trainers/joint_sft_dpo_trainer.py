@@ -1,0 +1,17 @@
+"""The paper's joint objective: conservative DPO plus SFT on the chosen answers."""
+
+from .cdpo_trainer import CDPOTrainer
+from .joint_sft_dpo_config import JointSFTDPOConfig
+
+
+class JointSFTDPOTrainer(CDPOTrainer):
+    """
+    L = L_cDPO + α · L_SFT (paper, section 4.3): SFT keeps the chosen answers likely while DPO tells them apart.
+
+    Takes what [`CDPOTrainer`] takes, with a [`JointSFTDPOConfig`].
+    """
+
+    config_class = JointSFTDPOConfig
+
+    _tag_names = ["trl", "cdpo", "joint-sft-dpo", "tree-cot"]
+    _name = "joint SFT and conservative DPO on trees of thoughts"

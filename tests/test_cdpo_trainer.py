@@ -1,0 +1,316 @@
+import math
+
+import pytest
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PromptTuningConfig
+from transformers import AutoModelForCausalLM
+from trl import DPOConfig, DPOTrainer
+
+from hf_treecot.errors import InvalidInputError
+from hf_treecot.trainers import CDPOConfig, CDPOTrainer, JointSFTDPOConfig, JointSFTDPOTrainer
+from hf_treecot.trainers.cdpo_trainer import preference_loss
+
+from .tiny_models import CONFIGS, save_tiny, text_pairs, tiny_tokenizer, token_pairs
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    return {family: save_tiny(tmp_path_factory.mktemp(family), family) for family in CONFIGS}
+
+
+def settings(output_dir, **changes):
+    defaults = {
+        "output_dir": str(output_dir), "per_device_train_batch_size": 4, "learning_rate": 1e-2, "lr_scheduler_type":
+        "constant", "report_to": "none", "bf16": False, "use_cpu": True, "disable_tqdm": True, "logging_steps": 1,
+        "max_steps": 3, "save_strategy": "no", "max_length": None, "optim": "sgd", "max_grad_norm": 0.0,
+        "gradient_checkpointing": False,
+    }  # fmt: skip
+    return {**defaults, **changes}
+
+
+def make(trainer_class, path, tmp_path, data=None, model=None, **changes):
+    peft_config = changes.pop("peft_config", None)
+    config_class = {
+        DPOTrainer: DPOConfig, CDPOTrainer: CDPOConfig, JointSFTDPOTrainer: JointSFTDPOConfig,
+    }[trainer_class]  # fmt: skip
+    model = model or AutoModelForCausalLM.from_pretrained(path, dtype=changes.pop("dtype", torch.float32))
+    # Not the policy itself: at the start all log-ratios would be 0, and much of the loss untested.
+    reference = None if peft_config else AutoModelForCausalLM.from_pretrained(path, dtype=model.dtype)
+    if reference is not None:
+        torch.manual_seed(1)
+        for parameter in reference.parameters():
+            parameter.data += 0.05 * torch.randn_like(parameter)
+    data = token_pairs() if data is None else data
+    return trainer_class(
+        model=model, ref_model=reference, args=config_class(**settings(tmp_path, **changes)), train_dataset=data,
+        processing_class=tiny_tokenizer(), peft_config=peft_config,
+    )  # fmt: skip
+
+
+def loss_and_gradients(trainer, pairs=None):
+    """Of one batch of all pairs, at the weights that the trainer has."""
+    pairs = trainer.train_dataset if pairs is None else pairs
+    batch = trainer.data_collator([pairs[i] for i in range(len(pairs))])
+    trainer.model.train()
+    trainer.model.zero_grad()
+    loss = trainer.compute_loss(trainer.model, batch)
+    loss.backward()
+    gradients = {n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.grad is not None}
+    metrics = {name: values[-1] for name, values in trainer._metrics["train"].items()}
+    return loss.detach(), gradients, metrics
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize("beta", [0.1, 0.5])
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0, 2.0])
+def test_the_loss_in_closed_form(epsilon, beta, alpha):
+    values = [-7.0, -0.3, 0.0, 2.5, 40.0]
+    delta = torch.tensor(values, dtype=torch.float64, requires_grad=True)
+    nll = torch.tensor([0.1, 2.0, 3.0, 0.5, 1.0], dtype=torch.float64, requires_grad=True)
+    losses = preference_loss(delta, nll, beta, epsilon, alpha)
+    losses.sum().backward(inputs=[delta] + [nll] * (alpha > 0))
+    for i, value in enumerate(values):
+        p = 1 / (1 + math.exp(-beta * value))
+        right, wrong = math.log1p(math.exp(-beta * value)), math.log1p(math.exp(beta * value))
+        expected = (1 - epsilon) * right + epsilon * wrong + alpha * nll[i].item()
+        assert losses[i].item() == pytest.approx(expected, abs=1e-12)
+        assert delta.grad[i].item() == pytest.approx(beta * (p - (1 - epsilon)), abs=1e-12)
+    if alpha:
+        assert torch.equal(nll.grad, torch.full_like(nll, alpha))
+
+
+@pytest.mark.parametrize("trainer_class", [CDPOTrainer, JointSFTDPOTrainer])
+@pytest.mark.parametrize("epsilon", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 2.0])
+def test_both_trainers_against_log_probabilities_worked_out_row_by_row(paths, tmp_path, trainer_class, epsilon, alpha):
+    if trainer_class is CDPOTrainer and alpha:
+        pytest.skip("CDPOTrainer has no SFT term")
+    changes = {"alpha": alpha} if trainer_class is JointSFTDPOTrainer else {}
+    trainer = make(trainer_class, paths["qwen2"], tmp_path, dtype=torch.float64, epsilon=epsilon, beta=0.3, **changes)
+    loss, gradients, _ = loss_and_gradients(trainer)
+
+    def log_probs(model, prompt, completion):
+        ids = torch.tensor([prompt + completion])
+        logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1]
+        return logits.log_softmax(-1).gather(1, ids[0, len(prompt) :, None]).squeeze(1)
+
+    policy, reference = trainer.model, trainer.ref_model
+    policy.zero_grad()
+    total = 0
+    for row in trainer.train_dataset:
+        chosen, rejected = (log_probs(policy, row["prompt_ids"], row[f"{k}_ids"]) for k in ("chosen", "rejected"))
+        with torch.no_grad():
+            ref = [log_probs(reference, row["prompt_ids"], row[f"{k}_ids"]).sum() for k in ("chosen", "rejected")]
+        p = torch.sigmoid(0.3 * ((chosen.sum() - ref[0]) - (rejected.sum() - ref[1])))
+        total = total - (1 - epsilon) * p.log() - epsilon * (1 - p).log() - alpha * chosen.mean()
+    expected = total / len(trainer.train_dataset)
+    expected.backward()
+    # TRL's fused head gives log-probabilities in float32, whatever the model is in.
+    torch.testing.assert_close(loss.double(), expected.detach(), rtol=1e-5, atol=1e-5)
+    for name, parameter in policy.named_parameters():
+        torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-5, atol=1e-6)
+
+
+def test_without_noise_and_sft_it_is_trls_dpo_to_the_bit(paths, tmp_path):
+    plain = {"mask_shared_prefix": False, "tree_packing": "off", "epsilon": 0.0}
+    trainers = [
+        make(DPOTrainer, paths["llama"], tmp_path, text_pairs()),
+        make(CDPOTrainer, paths["llama"], tmp_path, text_pairs(), **plain),
+        make(JointSFTDPOTrainer, paths["llama"], tmp_path, text_pairs(), alpha=0.0, **plain),
+    ]
+    for trainer in trainers:
+        trainer.train()
+    losses = [[log["loss"] for log in t.state.log_history if "loss" in log] for t in trainers]
+    assert len(losses[0]) == 3
+    assert losses[0] == losses[1] == losses[2]
+    for other in trainers[1:]:
+        for a, b in zip(trainers[0].model.parameters(), other.model.parameters(), strict=True):
+            assert torch.equal(a, b)
+    shared = set(trainers[0].state.log_history[0]) & set(trainers[1].state.log_history[0])
+    assert {"rewards/chosen", "rewards/margins", "logps/chosen", "logits/rejected", "entropy"} <= shared
+    for name in shared - {"grad_norm"}:
+        a, b = (t.state.log_history[2][name] for t in trainers[:2])
+        assert a == pytest.approx(b, rel=1e-5)
+
+
+def test_the_shared_prefix_cancels(paths, tmp_path):
+    # Δ = (chosen − reference) − (rejected − reference), and both sides hold the same terms for the tokens they share.
+    results = [
+        loss_and_gradients(make(CDPOTrainer, paths["qwen3"], tmp_path, mask_shared_prefix=mask, dtype=torch.float64))
+        for mask in (True, False)
+    ]
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-7, atol=1e-7)
+    for name, gradient in results[0][1].items():
+        torch.testing.assert_close(gradient, results[1][1][name], rtol=1e-5, atol=1e-6)
+    masked, whole = results[0][2], results[1][2]
+    assert masked["shared_prefix_share"] > 0.1
+    assert masked["rewards/margins"] == pytest.approx(whole["rewards/margins"], abs=1e-6)
+    assert masked["rewards/chosen"] != pytest.approx(whole["rewards/chosen"], abs=1e-3)
+
+
+def test_masking_the_sft_term_changes_it(paths, tmp_path):
+    results = [
+        loss_and_gradients(make(JointSFTDPOTrainer, paths["llama"], tmp_path, mask_sft_prefix=mask))[2]
+        for mask in (True, False)
+    ]
+    assert results[0]["sft_loss"] != pytest.approx(results[1]["sft_loss"], rel=1e-3)
+
+
+def pair(prompt, chosen, rejected):
+    return {"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected}
+
+
+BATCHES = {
+    "random tries": [dict(row) for row in token_pairs(4, 5, seed=3)],
+    "a single pair": [pair([20, 21], [22, 23, 24], [22, 25])],
+    "nothing shared": [pair([20, 21], [22, 23], [24, 25, 26]), pair([20, 21], [27], [28])],
+    "rejected goes on where chosen ends": [pair([20, 21], [22, 23], [22, 23, 24, 25])],
+    "unrelated pairs": [pair([20 + i, 21], [22, 23 + i], [22, 30, 31]) for i in range(3)],
+    "the same chain in many pairs": [pair([20], [21, 22, 23], [21, 24 + i]) for i in range(4)],
+}
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("family", CONFIGS)
+def test_packed_is_padded(paths, tmp_path, family, lora):
+    peft_config = LoraConfig(task_type="CAUSAL_LM", r=4, init_lora_weights=False) if lora else None
+    trainers = [
+        make(JointSFTDPOTrainer, paths[family], tmp_path, tree_packing=packing, peft_config=peft_config)
+        for packing in ("on", "off")
+    ]
+    assert [trainer.is_packing for trainer in trainers] == [True, False]
+    trainers[1].model.load_state_dict(trainers[0].model.state_dict())
+    for name, rows in BATCHES.items():
+        (loss, gradients, metrics), (expected, expected_gradients, others) = (
+            loss_and_gradients(trainer, rows) for trainer in trainers
+        )
+        torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5, msg=name)
+        for parameter, gradient in expected_gradients.items():
+            torch.testing.assert_close(gradients[parameter], gradient, rtol=1e-3, atol=1e-4, msg=f"{name} {parameter}")
+        for metric in set(metrics) - {"packing_ratio", "num_tokens"}:
+            assert metrics[metric] == pytest.approx(others[metric], rel=1e-4, abs=1e-4), (name, metric)
+        assert metrics["packing_ratio"] > 1 == others["packing_ratio"]
+
+
+def test_precomputed_references_are_those_of_the_batch(paths, tmp_path):
+    results = {}
+    for mask in (True, False):
+        for precompute in (True, False):
+            trainer = make(
+                CDPOTrainer, paths["llama"], tmp_path, precompute_ref_log_probs=precompute, mask_shared_prefix=mask
+            )
+            results[mask, precompute] = loss_and_gradients(trainer)
+        torch.testing.assert_close(results[mask, True][0], results[mask, False][0])
+        assert results[mask, True][2]["rewards/chosen"] == pytest.approx(
+            results[mask, False][2]["rewards/chosen"], abs=1e-5
+        )
+
+
+def test_pairs_count_equally_however_they_are_gathered(paths, tmp_path):
+    """One optimizer step over all pairs: in one batch, and in small batches of unequal size."""
+    weights = []
+    data = token_pairs(2, 4)
+    for changes in (
+        {"per_device_train_batch_size": 8},
+        {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 4},
+        {"per_device_train_batch_size": 8, "max_tokens_per_batch": 40, "gradient_accumulation_steps": 8},
+    ):
+        trainer = make(
+            JointSFTDPOTrainer, paths["llama"], tmp_path, data=data, max_steps=-1, num_train_epochs=1, **changes
+        )
+        trainer.train()
+        assert trainer.state.global_step == 1
+        weights.append([parameter.detach().clone() for parameter in trainer.model.parameters()])
+    for others in weights[1:]:
+        for a, b in zip(weights[0], others, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_gradient_checkpointing_and_evaluation(paths, tmp_path):
+    results = [
+        loss_and_gradients(make(JointSFTDPOTrainer, paths["qwen3"], tmp_path, gradient_checkpointing=checkpointing))
+        for checkpointing in (True, False)
+    ]
+    torch.testing.assert_close(results[0][0], results[1][0])
+    for name, gradient in results[0][1].items():
+        torch.testing.assert_close(gradient, results[1][1][name])
+    trainer = make(JointSFTDPOTrainer, paths["llama"], tmp_path)
+    padded = make(JointSFTDPOTrainer, paths["llama"], tmp_path, tree_packing="off")
+    metrics, expected = trainer.evaluate(token_pairs(seed=5)), padded.evaluate(token_pairs(seed=5))
+    assert metrics["eval_loss"] == pytest.approx(expected["eval_loss"], rel=1e-4)
+    assert metrics["eval_rewards/margins"] == pytest.approx(expected["eval_rewards/margins"], rel=1e-3)
+
+
+def test_models_that_cannot_be_packed(paths, tmp_path, caplog):
+    tuning = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    with pytest.raises(InvalidInputError, match="tree_packing='on' is not possible: prompt-learning PEFT"):
+        make(CDPOTrainer, paths["llama"], tmp_path, peft_config=tuning, tree_packing="on")
+    trainer = make(CDPOTrainer, paths["llama"], tmp_path, peft_config=tuning)
+    assert not trainer.is_packing
+    trainer.train()
+    assert all(math.isfinite(log["loss"]) for log in trainer.state.log_history if "loss" in log)
+
+
+@pytest.mark.parametrize(
+    ("config_class", "changes", "message"),
+    [
+        (CDPOConfig, {"epsilon": 0.5}, "epsilon=0.5 is out of range"),
+        (CDPOConfig, {"epsilon": -0.1}, "epsilon=-0.1 is out of range"),
+        (JointSFTDPOConfig, {"alpha": -1.0}, "alpha=-1.0 is out of range"),
+        (CDPOConfig, {"tree_packing": "yes"}, "tree_packing='yes' is unknown"),
+        (CDPOConfig, {"max_tokens_per_batch": 0}, "max_tokens_per_batch=0"),
+        (CDPOConfig, {"max_truncated_share": 2.0}, "max_truncated_share=2.0"),
+        (CDPOConfig, {"loss_type": ["ipo"]}, r"loss_type=\['ipo'\] would be ignored"),
+        (CDPOConfig, {"label_smoothing": 0.1}, "label_smoothing=0.1 would be ignored: use epsilon"),
+        (CDPOConfig, {"ld_alpha": 0.5}, "ld_alpha=0.5 would be ignored"),
+        (CDPOConfig, {"use_weighting": True}, "use_weighting=True would be ignored"),
+        (CDPOConfig, {"padding_free": True}, "padding_free=True would be ignored"),
+        (CDPOConfig, {"f_divergence_type": "js_divergence"}, "f_divergence_type='js_divergence' would be ignored"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(tmp_path, config_class, changes, message):
+    with pytest.raises(InvalidInputError, match=message):
+        config_class(**settings(tmp_path, **changes))
+
+
+def test_a_trainer_needs_its_own_config(paths, tmp_path):
+    with pytest.raises(InvalidInputError, match="args is a DPOConfig: CDPOTrainer needs a CDPOConfig"):
+        CDPOTrainer(paths["llama"], args=DPOConfig(**settings(tmp_path)), train_dataset=token_pairs())
+
+
+def messages(role, text):
+    return [{"role": role, "content": text}]
+
+
+GOOD = {
+    "prompt": messages("user", "how many"),
+    "chosen": messages("assistant", "two"),
+    "rejected": messages("assistant", "three"),
+}
+
+
+@pytest.mark.parametrize(
+    ("rows", "changes", "message"),
+    [
+        ([], {}, "the train dataset is empty"),
+        ([{"prompt": "a", "chosen": "b"}], {}, "has no column 'rejected'"),
+        ([{**GOOD, "prompt": "how many"}], {}, "row 0 of the train dataset mixes schemas"),
+        ([GOOD, {**GOOD, "chosen": messages("assistant", " ")}], {}, "row 1 of the train dataset has an empty chosen"),
+        ([{**GOOD, "rejected": GOOD["chosen"]}], {}, "row 0 .* has the same text as chosen and as rejected"),
+        ([GOOD], {"max_length": 4}, "max_length=4: the prompt alone fills it in 1 of 1 rows"),
+        ([GOOD], {"max_length": 13}, "max_length=13 would cut 1 of 1 rows"),
+    ],
+)
+def test_rows_that_cannot_be_learnt_from_are_refused(paths, tmp_path, rows, changes, message):
+    data = Dataset.from_list(rows)
+    with pytest.raises(InvalidInputError, match=message):
+        make(CDPOTrainer, paths["llama"], tmp_path, data=data, **changes)
+
+
+def test_rows_that_are_cut_are_counted(paths, tmp_path, caplog):
+    rows = [GOOD] * 3
+    trainer = make(
+        CDPOTrainer, paths["llama"], tmp_path, data=Dataset.from_list(rows), max_length=15, max_truncated_share=1.0
+    )
+    assert len(trainer.train_dataset) == 3

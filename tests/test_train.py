@@ -1,0 +1,68 @@
+"""Whole training runs: every parameter moves, runs resume, and several processes are one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from hf_treecot.trainers import JointSFTDPOConfig, JointSFTDPOTrainer
+
+from .tiny_models import save_tiny, tiny_tokenizer, token_pairs
+
+
+def train(path, output_dir, resume=False, **changes):
+    arguments = {
+        "output_dir": str(output_dir), "learning_rate": 1e-3, "report_to": "none", "bf16": False, "use_cpu": True,
+        "disable_tqdm": True, "logging_steps": 1, "max_steps": 6, "max_length": None,
+        "per_device_train_batch_size": 4, "save_strategy": "no",
+    }  # fmt: skip
+    trainer = JointSFTDPOTrainer(
+        AutoModelForCausalLM.from_pretrained(path), args=JointSFTDPOConfig(**{**arguments, **changes}),
+        train_dataset=token_pairs(4, 4), processing_class=tiny_tokenizer(),
+    )  # fmt: skip
+    trainer.train(resume_from_checkpoint=resume)
+    return trainer, [log["loss"] for log in trainer.state.log_history if "loss" in log]
+
+
+@pytest.mark.parametrize("changes", [{}, {"bf16": True}, {"gradient_accumulation_steps": 2}])
+def test_every_parameter_moves_and_the_loss_falls(tmp_path, changes):
+    path = save_tiny(tmp_path / "model")
+    before = AutoModelForCausalLM.from_pretrained(path)
+    trainer, losses = train(path, tmp_path / "run", learning_rate=1e-2, **changes)
+    assert trainer.is_packing
+    assert losses[-1] < losses[0]
+    for (name, old), new in zip(before.named_parameters(), trainer.model.parameters(), strict=True):
+        assert not torch.equal(old, new), name
+
+
+def test_a_run_resumes_with_the_same_losses(tmp_path):
+    path = save_tiny(tmp_path / "model")
+    _, whole = train(path, tmp_path / "whole")
+    train(path, tmp_path / "parts", save_strategy="steps", save_steps=3)
+    _, resumed = train(path, tmp_path / "parts", resume=str(tmp_path / "parts" / "checkpoint-3"))
+    assert len(whole) == 6
+    assert resumed[-3:] == pytest.approx(whole[-3:], rel=1e-6)
+
+
+def launch(path, output, num_processes, **changes):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={num_processes}", "-m",
+        "tests.train_worker", path, str(output), json.dumps(changes),
+    ]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return json.loads(Path(output).read_text())
+
+
+def test_two_processes_have_the_loss_of_one(tmp_path):
+    path = save_tiny(tmp_path / "model")
+    one = launch(path, tmp_path / "one.json", 1, per_device_train_batch_size=4, gradient_accumulation_steps=2)
+    two = launch(path, tmp_path / "two.json", 2, per_device_train_batch_size=4)
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert two["losses"] == pytest.approx(one["losses"], rel=1e-4)
