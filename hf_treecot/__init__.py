@@ -1,7 +1,7 @@
 """Reasoning data that small models can learn from: Monte Carlo Tree Search over typed thoughts.
 
-Public names are loaded when they are first used, so that `import hf_treecot` is quick and needs no torch. A name that is
-also a module's is not among them, since the import of the module would hide it: `from hf_treecot.search import search`.
+Public names are loaded when they are first used, so that `import hf_treecot` is quick and needs no torch. `search` is
+not among them, since the import of its module would hide it: write `from hf_treecot.search import search`.
 """
 
 import importlib

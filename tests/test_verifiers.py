@@ -1,5 +1,6 @@
 import asyncio
 import os
+import sys
 import time
 
 import pytest
@@ -139,7 +140,56 @@ async def test_a_real_expression_that_never_ends_is_killed():
             await pool.verify(r"\boxed{99999999!}", problem("1", "math"))
 
 
-@pytest.mark.parametrize("name", ["vibes", "no.such.module:verify", "tests.verifiers_of_mine:nothing"])
+@pytest.mark.parametrize(
+    ("function", "completion", "message"),
+    [
+        ("no_verdict", "x", "failed on problem 'p': TypeError: asdict"),
+        ("other_verdict", "x", "expected a Verdict, got something with the fields score"),
+        *(
+            ("reward_of_answer", which, f"reward={value}: it must be a number from 0 to 1")
+            for which, value in {
+                "nan": "nan", "infinite": "inf", "two": "2", "minus": "-0.1", "text": "'1.0'", "yes": "True",
+                "null": "None",
+            }.items()
+        ),
+        ("number_answer", "x", "answer=42: it must be a string, or None"),
+        ("no_reason", "x", "reason=None: it must be a string"),
+        ("not_json", "x", "TypeError: .* not JSON serializable"),
+        ("garbage", "x", "its reply while checking cannot be read"),
+        ("long_line", "x", "its reply while checking cannot be read"),
+    ],
+)  # fmt: skip
+async def test_misbehaving_verifiers_are_errors_with_a_cause(function, completion, message):
+    async with VerifierPool(num_workers=1) as pool:
+        with pytest.raises(VerifierError, match=message):
+            await pool.verify(completion, problem("y", f"tests.verifiers_of_mine:{function}"))
+        assert (await pool.verify(r"\boxed{3}", problem("3", "letters"))).reward == 1.0
+
+
+async def test_a_worker_that_cannot_be_started_is_a_verifier_error(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    async with VerifierPool() as pool:
+        with pytest.raises(VerifierError, match="a verifier's process cannot be started: .*/no/such/python"):
+            await pool.verify("x", problem("y", "letters"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("num_workers", 0), ("time_limit", 0), ("time_limit", -1.5), ("time_limit", float("nan")), ("memory_limit", 0),
+     ("load_time_limit", 0)],
+)  # fmt: skip
+def test_limits_that_nothing_can_keep_are_refused(name, value):
+    with pytest.raises(InvalidInputError, match=f"^{name}={value} is out of range: it must be"):
+        VerifierPool(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vibes", "no.such.module:verify", "tests.verifiers_of_mine:nothing", "tests.verifiers_of_mine:not_callable",
+        ":f", "os:name", ".x:f", "tests.broken_verifier:verify",
+    ],
+)  # fmt: skip
 def test_unknown_verifiers_are_refused(name):
     with pytest.raises(InvalidInputError, match="use one of letters, math, or your own as package.module:function"):
         load_verifier(name)

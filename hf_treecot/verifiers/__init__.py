@@ -48,14 +48,19 @@ def load_verifier(name: str) -> Callable[[str, Problem], Verdict]:
     try:
         if not function_name:
             raise ImportError("it is not built in and names no function")
-        return getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
+        function = getattr(importlib.import_module(module_name), function_name)
+        if not callable(function):
+            raise TypeError(f"it is of type {type(function).__name__}, not a function")
+    except Exception as error:  # an import runs any code
         raise InvalidInputError(
-            f"verifier {name!r} cannot be loaded ({error}): use one of {', '.join(BUILT_IN)}, "
-            "or your own as package.module:function"
+            f"verifier {name!r} cannot be loaded ({' '.join(str(error).split())}): "
+            f"use one of {', '.join(BUILT_IN)}, or your own as package.module:function"
         ) from error
+    return function
 
 
 def verifier_version(name: str) -> str:
-    """The version of a verifier, recorded with every tree: the `VERSION` of its module, if it has one."""
-    return str(getattr(importlib.import_module(load_verifier(name).__module__), "VERSION", "unversioned"))
+    """The version of a verifier, recorded with every tree: the `VERSION` of the module it names, if there is one."""
+    load_verifier(name)
+    module = f"{__package__}.{name}" if name in BUILT_IN else name.partition(":")[0]
+    return str(getattr(importlib.import_module(module), "VERSION", "unversioned"))

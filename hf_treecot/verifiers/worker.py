@@ -10,9 +10,9 @@ import json
 import os
 import sys
 import traceback
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
-from ..errors import VerifierError
+from ..errors import InvalidInputError, VerifierError
 from ..problems import Problem
 from . import Verdict, load_verifier
 
@@ -30,6 +30,9 @@ class VerifierPool:
         memory_limit (`int`): MiB of address space of a worker.
         load_time_limit (`float`): Seconds to start a worker and import a verifier.
 
+    Raises:
+        InvalidInputError: One of them is not positive.
+
     Example:
 
     ```python
@@ -41,6 +44,14 @@ class VerifierPool:
     def __init__(
         self, num_workers: int = 2, time_limit: float = 10.0, memory_limit: int = 4096, load_time_limit: float = 120.0
     ):
+        for name, value, least in (
+            ("num_workers", num_workers, "at least 1"),
+            ("time_limit", time_limit, "above 0 (seconds)"),
+            ("memory_limit", memory_limit, "at least 1 (MiB)"),
+            ("load_time_limit", load_time_limit, "above 0 (seconds)"),
+        ):
+            if not value > 0:
+                raise InvalidInputError(f"{name}={value!r} is out of range: it must be {least}")
         self.time_limit, self.memory_limit, self.load_time_limit = time_limit, memory_limit, load_time_limit
         self._workers: list[asyncio.subprocess.Process] = []
         self._idle: list[asyncio.subprocess.Process] = []
@@ -66,7 +77,8 @@ class VerifierPool:
             [`Verdict`]
 
         Raises:
-            VerifierError: The verifier raised, ran into a limit, or died. The message holds its cause.
+            VerifierError: The verifier raised, gave back no verdict, ran into a limit, or died. The message holds its
+                cause.
         """
         async with self._slots:
             worker = self._idle.pop() if self._idle else await self._start()
@@ -77,20 +89,22 @@ class VerifierPool:
                 await _kill(worker)
                 raise
             self._idle.append(worker)
-        if "error" in reply:
-            raise VerifierError(
-                f"verifier {problem.verifier!r} failed on problem {problem.problem_id!r}: {reply['error']}"
-            )
+        error = reply["error"] if "error" in reply else _fault(reply)
+        if error:
+            raise VerifierError(f"verifier {problem.verifier!r} failed on problem {problem.problem_id!r}: {error}")
         return Verdict(**reply)
 
     async def _start(self) -> asyncio.subprocess.Process:
-        worker = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", __name__, str(self.memory_limit),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=64 * MEBIBYTE,
-            # Ctrl-C is the parent's business: it closes the workers when it is done.
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )  # fmt: skip
+        try:
+            worker = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", __name__, str(self.memory_limit),
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=64 * MEBIBYTE,
+                # Ctrl-C is the parent's business: it closes the workers when it is done.
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )  # fmt: skip
+        except OSError as error:
+            raise VerifierError(f"a verifier's process cannot be started: {error}") from error
         self._workers.append(worker)
         return worker
 
@@ -108,12 +122,31 @@ class VerifierPool:
             raise VerifierError(f"{what}: {step} took more than {limit:g} s, so it was killed") from None
         except (EOFError, ConnectionError) as error:
             raise VerifierError(f"{what}: its process died while {step} (out of memory?)") from error
+        except ValueError as error:  # a line that is too long, or no JSON
+            raise VerifierError(f"{what}: its reply while {step} cannot be read ({error})") from error
 
     async def _read(self, worker: asyncio.subprocess.Process, limit: float) -> dict:
         line = await asyncio.wait_for(worker.stdout.readline(), limit)
         if not line:
             raise EOFError
-        return json.loads(line)
+        reply = json.loads(line)
+        if not isinstance(reply, dict):
+            raise ValueError(f"expected a mapping, got {line[:200]!r}")
+        return reply
+
+
+def _fault(reply: dict) -> str:
+    """What keeps a reply from being a verdict; empty if nothing does."""
+    if reply.keys() != {f.name for f in fields(Verdict)}:
+        return f"expected a Verdict, got something with the fields {', '.join(reply)}"
+    reward, answer, reason = reply["reward"], reply["answer"], reply["reason"]
+    if isinstance(reward, bool) or not isinstance(reward, int | float) or not 0 <= reward <= 1:
+        return f"reward={reward!r}: it must be a number from 0 to 1"
+    if answer is not None and not isinstance(answer, str):
+        return f"answer={answer!r}: it must be a string, or None if there was none"
+    if not isinstance(reason, str):
+        return f"reason={reason!r}: it must be a string"
+    return ""
 
 
 async def _kill(worker: asyncio.subprocess.Process) -> None:
@@ -137,10 +170,10 @@ def _serve(memory_limit: int) -> None:
             problem = Problem(**request["problem"])
             verify = load_verifier(problem.verifier)
             print(json.dumps({"loaded": True}), file=replies, flush=True)
-            reply = asdict(verify(request["completion"], problem))
+            reply = json.dumps(asdict(verify(request["completion"], problem)))
         except Exception as error:  # reported to the parent, which raises it
-            reply = {"error": "".join(traceback.format_exception_only(error)).strip() or repr(error)}
-        print(json.dumps(reply), file=replies, flush=True)
+            reply = json.dumps({"error": "".join(traceback.format_exception_only(error)).strip() or repr(error)})
+        print(reply, file=replies, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,3 @@
+"""A module of a user's own that cannot be imported."""
+
+raise RuntimeError("I need\na licence")
