@@ -9,6 +9,7 @@ _NAMES = {
     "CDPOTrainer": "cdpo_trainer",
     "JointSFTDPOConfig": "joint_sft_dpo_config",
     "JointSFTDPOTrainer": "joint_sft_dpo_trainer",
+    "LogProbabilityAlarm": "callbacks",
 }
 __all__ = sorted(_NAMES)
 

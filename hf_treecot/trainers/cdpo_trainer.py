@@ -17,6 +17,7 @@ from trl.trainer.utils import use_adapter
 
 from ..errors import InvalidInputError
 from .cdpo_config import CDPOConfig
+from .model_card import add_training_sections
 from .preference_data import check_rows, check_tokens
 from .tree_batches import TreeBatchSampler, TreeCollator
 from .tree_packing import attention_mask, packing_obstacle
@@ -304,3 +305,12 @@ class CDPOTrainer(DPOTrainer):
         if mode == "train":
             self._total_train_tokens += int(total[-1, 0])
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
+
+    def create_model_card(self, *args, **kwargs):
+        """TRL's card, with the loss, the data and the figures of this run."""
+        super().create_model_card(*args, **kwargs)
+        if self.is_world_process_zero():
+            sft = f" + {self.alpha:g} \\cdot \\mathrm{{NLL}}(\\text{{chosen}})" if self.alpha else ""
+            epsilon = self.args.epsilon
+            loss = f"$-{1 - epsilon:g} \\log\\sigma(\\beta\\Delta) - {epsilon:g} \\log\\sigma(-\\beta\\Delta){sft}$"
+            add_training_sections(Path(self.args.output_dir) / "README.md", self, f"{loss}, with β = {self.beta:g}.")

@@ -1,0 +1,183 @@
+"""Callbacks that catch the paper's failure while it happens: a model that learns preferences and forgets to answer."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from transformers import Trainer, TrainerCallback
+from transformers.utils import logging
+from trl.models.utils import unwrap_model_for_generation
+
+from ..diagnostics import answer_thought, has_answer, repetition
+from ..errors import InvalidInputError, VerifierError
+from ..problems import Problem
+from ..verifiers.worker import VerifierPool
+
+
+logger = logging.get_logger(__name__)
+
+
+class AnswerRateCallback(TrainerCallback):
+    """
+    Every so many steps, answers some problems with the model, and logs `answers/accuracy`, `answers/no_answer_rate`,
+    `answers/repetition` and `answers/length` (tokens).
+
+    Args:
+        trainer (`~transformers.Trainer`): The trainer whose model is watched.
+        problems (`Sequence[Problem]`): Held-out problems, with their verifiers.
+        every_n_steps (`int`): How often; also before the first step and after the last.
+        max_new_tokens (`int`): Tokens of an answer: one that is not done by then has not answered.
+        temperature (`float`): 0 is greedy.
+        max_no_answer_rate (`float`, *optional*): Stop training when the no-answer rate is above it.
+
+    Raises:
+        InvalidInputError: A value is out of its range.
+
+    Example:
+
+    ```python
+    trainer.add_callback(AnswerRateCallback(trainer, load_problems("letters", limit=32), every_n_steps=50))
+    ```
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        problems: Sequence[Problem],
+        every_n_steps: int = 50,
+        max_new_tokens: int = 512,
+        temperature: float = 0.0,
+        max_no_answer_rate: float | None = None,
+    ):
+        if not problems or every_n_steps < 1 or max_new_tokens < 1 or temperature < 0:
+            raise InvalidInputError(
+                f"{len(problems)} problems, every_n_steps={every_n_steps}, max_new_tokens={max_new_tokens}, "
+                f"temperature={temperature}: all must be positive, and temperature at least 0"
+            )
+        if max_no_answer_rate is not None and not 0 <= max_no_answer_rate <= 1:
+            raise InvalidInputError(f"max_no_answer_rate={max_no_answer_rate} must be between 0 and 1")
+        self.trainer, self.problems, self.every_n_steps = trainer, list(problems), every_n_steps
+        self.max_new_tokens, self.temperature, self.max_no_answer_rate = (
+            max_new_tokens,
+            temperature,
+            max_no_answer_rate,
+        )
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Where the model starts from."""
+        if state.global_step == 0:
+            self._watch(control)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Every so many steps, and after the last."""
+        if state.global_step % self.every_n_steps == 0 or state.global_step == state.max_steps:
+            self._watch(control)
+
+    def _watch(self, control) -> None:
+        metrics = self.measure()
+        self.trainer.log(dict(metrics))
+        rate = metrics["answers/no_answer_rate"]
+        if self.max_no_answer_rate is not None and rate > self.max_no_answer_rate:
+            logger.warning(
+                f"Training stops: {rate:.0%} of the outputs have no answer, more than "
+                f"max_no_answer_rate={self.max_no_answer_rate:.0%}."
+            )
+            control.should_training_stop = True
+
+    def measure(self) -> dict[str, float]:
+        """The metrics of the model as it is now, over all processes."""
+        accelerator = self.trainer.accelerator
+        own = self.problems[accelerator.process_index :: accelerator.num_processes]
+        outputs = self._answer(own) if own else []
+        # A thread of its own: in a notebook this one runs an event loop already.
+        with ThreadPoolExecutor(1) as executor:
+            rewards = executor.submit(asyncio.run, _verify(own, [text for text, _ in outputs])).result()
+        judged = [reward for reward in rewards if reward is not None]
+        sums = torch.tensor(
+            [
+                sum(judged),
+                len(judged),
+                sum(not has_answer(text) for text, _ in outputs),
+                sum(repetition(text) for text, _ in outputs),
+                sum(length for _, length in outputs),
+                len(outputs),
+            ],
+            dtype=torch.float32,
+            device=accelerator.device,
+        )
+        right, judged, unanswered, repeated, length, count = accelerator.reduce(sums, "sum").tolist()
+        return {
+            "answers/accuracy": right / max(judged, 1),
+            "answers/no_answer_rate": unanswered / count,
+            "answers/repetition": repeated / count,
+            "answers/length": length / count,
+            "answers/verifier_failures": count - judged,
+        }
+
+    def _answer(self, problems: Sequence[Problem]) -> list[tuple[str, int]]:
+        """An output for every problem, and its length in tokens."""
+        trainer, tokenizer = self.trainer, self.trainer.processing_class
+        prompts = [
+            tokenizer.apply_chat_template(
+                [{"role": "user", "content": p.prompt}], tokenize=False, add_generation_prompt=True
+            )
+            for p in problems
+        ]
+        sampling = {"do_sample": True, "temperature": self.temperature} if self.temperature else {"do_sample": False}
+        outputs = []
+        training = trainer.model.training
+        with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model, torch.no_grad():
+            model.eval()
+            for start in range(0, len(prompts), trainer.args.per_device_eval_batch_size):
+                inputs = tokenizer(
+                    prompts[start : start + trainer.args.per_device_eval_batch_size], return_tensors="pt",
+                    padding=True, padding_side="left", add_special_tokens=False, return_token_type_ids=False,
+                ).to(trainer.accelerator.device)  # fmt: skip
+                ids = model.generate(
+                    **inputs, max_new_tokens=self.max_new_tokens, pad_token_id=tokenizer.pad_token_id, **sampling
+                )
+                for row in ids[:, inputs["input_ids"].shape[1] :]:
+                    tokens = row[row != tokenizer.pad_token_id]
+                    outputs.append((tokenizer.decode(tokens, skip_special_tokens=True), len(tokens)))
+            model.train(training)
+        return outputs
+
+
+class LogProbabilityAlarm(TrainerCallback):
+    """
+    Warns when the chosen answers become unlikely: preference losses may lower both sides as long as their gap grows.
+
+    Args:
+        max_fall (`float`): Nats per token below the first figure that was logged.
+    """
+
+    def __init__(self, max_fall: float = 0.1):
+        self.max_fall, self.first, self.has_warned = max_fall, None, False
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        """Compare what is logged with the first."""
+        if not logs or "logps/chosen" not in logs or not logs.get("length/chosen"):
+            return
+        value = logs["logps/chosen"] / logs["length/chosen"]
+        self.first = value if self.first is None else self.first
+        if self.first - value > self.max_fall and not self.has_warned:
+            self.has_warned = True
+            logger.warning(
+                f"The chosen answers have become less likely, from {self.first:.3f} to {value:.3f} nats per token at "
+                f"step {state.global_step}: raise alpha or beta, or lower the learning rate."
+            )
+
+
+async def _verify(problems: Sequence[Problem], texts: Sequence[str]) -> list[float | None]:
+    """Rewards; None where the verifier failed, which is no reward."""
+    async with VerifierPool() as pool:
+
+        async def reward(text: str, problem: Problem) -> float | None:
+            try:
+                return (await pool.verify(answer_thought(text), problem)).reward
+            except VerifierError as error:
+                logger.warning(str(error))
+                return None
+
+        return await asyncio.gather(*(reward(text, p) for text, p in zip(texts, problems, strict=True)))
