@@ -86,7 +86,9 @@ def draw_tree(tree: Tree, path: Path) -> None:
         if node_id != ROOT:
             parent_x, parent_y = places[node.parent]
             width = 0.5 + 3.5 * node.visit_count / max(1, tree.nodes[ROOT].visit_count)
-            axes.plot([parent_x, parent_x + 0.82, x], [parent_y, parent_y, y], color="#9e9e9e", linewidth=width, zorder=1)
+            axes.plot(
+                [parent_x, parent_x + 0.82, x], [parent_y, parent_y, y], color="#9e9e9e", linewidth=width, zorder=1
+            )
         border = "#9e9e9e" if node.reward is None else "#1a9850" if node.reward > 0.5 else "#d73027"
         text = tree.problem.prompt if node_id == ROOT else node.text
         label = "\n".join(textwrap.wrap(text.replace("$", r"\$"), 38, max_lines=2, placeholder=" …"))

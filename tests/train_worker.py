@@ -15,7 +15,8 @@ def main(path: str, output: str, changes: str) -> None:
     """Train, and write the losses."""
     arguments = JointSFTDPOConfig(
         output_dir=f"{output}.run", learning_rate=1e-2, lr_scheduler_type="constant", report_to="none", bf16=False,
-        use_cpu=True, disable_tqdm=True, logging_steps=1, max_steps=4, save_strategy="no", max_length=None, optim="sgd",
+        use_cpu=True, disable_tqdm=True, logging_steps=1, max_steps=4, save_strategy="no", max_length=None,
+        optim="sgd",
         **json.loads(changes),
     )  # fmt: skip
     trainer = JointSFTDPOTrainer(

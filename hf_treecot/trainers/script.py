@@ -1,0 +1,129 @@
+"""What the training recipes share: where rows come from, what is watched, how a run resumes, is saved and published.
+
+Only recipes use this room.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from accelerate.utils import is_peft_model
+from datasets import Dataset, load_dataset
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+from trl import ModelConfig, get_quantization_config
+
+from ..errors import InvalidInputError
+from ..problems import Problem, load_problems
+from ..starter.training import starter_model
+from .callbacks import AnswerRateCallback, LogProbabilityAlarm
+
+
+@dataclass
+class ScriptArguments:
+    """What is trained on, and what is watched."""
+
+    dataset: str = field(
+        default="runs/demo/dataset", metadata={"help": "Hub name or directory of a dataset of trees."}
+    )
+    split: str = field(default="train", metadata={"help": "Its split."})
+    watch: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Held-out problems to answer while training: files, Hub datasets, letters, arithmetic."},
+    )
+    num_watched: int = field(default=32, metadata={"help": "Problems of each."})
+    watch_seed: int = field(default=1234, metadata={"help": "Seed of generated ones; not that of the training data."})
+    watch_every_n_steps: int = field(default=50, metadata={"help": "Answer them every so many steps."})
+    watch_max_new_tokens: int = field(default=512, metadata={"help": "Tokens of an answer."})
+    max_no_answer_rate: float | None = field(
+        default=None, metadata={"help": "Stop when more of the outputs than this have no answer."}
+    )
+
+
+def load_rows(script: ScriptArguments, config_name: str) -> Dataset:
+    """
+    The rows of one configuration of a dataset of trees.
+
+    Args:
+        script ([`ScriptArguments`]): Names the dataset.
+        config_name (`str`): `"sft"` or `"preference"`.
+
+    Raises:
+        InvalidInputError: There is no such dataset, configuration or split.
+    """
+    try:
+        return load_dataset(script.dataset, config_name, split=script.split)
+    except (FileNotFoundError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInputError(
+            f"dataset {script.dataset!r}, configuration {config_name!r}, split {script.split!r} cannot be loaded "
+            f"({reason}): give a Hub name or the `dataset` directory of a run"
+        ) from error
+
+
+def watched_problems(script: ScriptArguments) -> list[Problem]:
+    """The problems answered while training; read first, so that a bad name fails before anything is trained."""
+    return [
+        problem
+        for source in script.watch
+        for problem in load_problems(source, limit=script.num_watched, seed=script.watch_seed)
+    ]
+
+
+def set_up_model(model: ModelConfig, training: TrainingArguments) -> str:
+    """
+    Put what was asked of the model into the trainer's configuration, and find the model.
+
+    Args:
+        model (`~trl.ModelConfig`): The model; the name `starter` means the built-in one, trained first if need be.
+        training (`~transformers.TrainingArguments`): A configuration of TRL; changed in place.
+
+    Returns:
+        `str`: Hub name or directory.
+    """
+    training.model_init_kwargs = {
+        "revision": model.model_revision,
+        "attn_implementation": model.attn_implementation,
+        "dtype": model.dtype,
+        "quantization_config": get_quantization_config(model),
+        **(training.model_init_kwargs or {}),
+    }
+    if model.model_name_or_path is None:
+        raise InvalidInputError("model_name_or_path is not given: name a model of the Hub, a directory, or starter")
+    return str(starter_model()) if model.model_name_or_path == "starter" else model.model_name_or_path
+
+
+def train(trainer: Trainer, script: ScriptArguments, problems: list[Problem]) -> None:
+    """
+    Train, from the last checkpoint if there is one; save, and publish if asked.
+
+    Args:
+        trainer (`~transformers.Trainer`): Ready to train.
+        script ([`ScriptArguments`]): What is watched.
+        problems (`list[Problem]`): From [`watched_problems`].
+    """
+    arguments = trainer.args
+    if problems:
+        trainer.add_callback(
+            AnswerRateCallback(
+                trainer,
+                problems,
+                every_n_steps=script.watch_every_n_steps,
+                max_new_tokens=script.watch_max_new_tokens,
+                max_no_answer_rate=script.max_no_answer_rate,
+            )
+        )
+    trainer.add_callback(LogProbabilityAlarm())
+    directory = Path(arguments.output_dir)
+    last = get_last_checkpoint(str(directory)) if directory.is_dir() else None
+    trainer.train(resume_from_checkpoint=arguments.resume_from_checkpoint or last)
+    trainer.save_model()
+    trainer.save_state()
+    if is_peft_model(trainer.model) and trainer.is_world_process_zero():  # the next stage trains an adapter of its own
+        merged = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
+        merged.save_pretrained(directory / "merged")
+        trainer.processing_class.save_pretrained(directory / "merged")
+    name = None if Path(script.dataset).is_dir() else script.dataset
+    trainer.create_model_card(model_name=directory.name, dataset_name=name)
+    if arguments.push_to_hub:
+        trainer.push_to_hub(dataset_name=name)
+    trainer.accelerator.print(f"The model is in {arguments.output_dir}")
