@@ -7,6 +7,7 @@ search works, nor how rows are chosen.
 import asyncio
 import hashlib
 import json
+import os
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from .dataset import DatasetWriter
@@ -108,19 +110,26 @@ async def build_trees(
         InvalidInputError: Two problems have one id, a verifier does not exist, or the directory holds another run.
     """
     check_unique(problems)
-    verifier_versions = {name: verifier_version(name) for name in {p.verifier for p in problems}}
     run = describe_run(problems, patterns, engines, config)
     claim_directory(output_dir, run)
+    lock = FileLock(output_dir / "run.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InvalidInputError(
+            f"output_dir={str(output_dir)!r} is in use by another process: wait for it, or choose another directory"
+        ) from error
     journal = Journal(output_dir / "journal.sqlite")
     started = time.perf_counter()
     report = BuildReport()
     try:
         journaled = {role: JournaledEngine(engine, journal) for role, engine in engines.items()}
-        build = _Build(patterns, journaled, verify, config, journal, report, run["engines"], verifier_versions)
+        build = _Build(patterns, journaled, verify, config, journal, report, run)
         await build.grow(problems)
         write_dataset(problems, journal, selector, output_dir / "dataset", report)
     finally:
         journal.close()
+        lock.release()
     report.seconds, report.journal_seconds = time.perf_counter() - started, journal.seconds
     report.asked, report.replayed = journal.asked, journal.replayed
     (output_dir / "report.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
@@ -137,8 +146,7 @@ class _Build:
     config: BuildConfig
     journal: Journal
     report: BuildReport
-    engine_names: dict
-    verifier_versions: dict[str, str]
+    run: dict
 
     async def grow(self, problems: Sequence[Problem]) -> None:
         """Grow all trees, so many at a time."""
@@ -179,9 +187,11 @@ class _Build:
             name: str(getattr(self.config.search, name)) for name in ("temperature", "top_p", "max_new_tokens")
         }
         models = {
-            f"{role}_{name}": value for role, identity in self.engine_names.items() for name, value in identity.items()
+            f"{role}_{name}": value
+            for role, identity in self.run["engines"].items()
+            for name, value in identity.items()
         }
-        verifier = f"{problem.verifier} {self.verifier_versions[problem.verifier]}"
+        verifier = f"{problem.verifier} {self.run['verifiers'][problem.verifier]}"
         versions = {"hf_treecot": version("hf-treecot"), "verifier": verifier}
         return {"seed": str(self.config.seed), **sampling, **models, **versions}
 
@@ -198,15 +208,42 @@ class _Build:
 def describe_run(
     problems: Sequence[Problem], patterns: Sequence[Pattern], engines: Mapping[str, Engine], config: BuildConfig
 ) -> dict:
-    """All that a run's trees depend on, as plain values: two runs with the same description give the same trees."""
+    """
+    All that a run's trees depend on, as plain values: two runs with the same description give the same trees.
+
+    Raises:
+        InvalidInputError: Two patterns have one name, or a verifier does not exist.
+    """
+    names = [pattern.name for pattern in patterns]
+    if not names or len(set(names)) < len(names):
+        raise InvalidInputError(f"patterns={names}: give at least one, and each a name of its own")
     digest = hashlib.sha256(json.dumps([asdict(p) for p in problems]).encode()).hexdigest()
     return {
         "problems": f"{len(problems)} ({digest[:12]})",
-        "patterns": {p.name: hashlib.sha256(json.dumps(asdict(p)).encode()).hexdigest()[:12] for p in patterns},
+        # In order, since a tree's pattern is drawn from the list.
+        "patterns": [[p.name, hashlib.sha256(json.dumps(asdict(p)).encode()).hexdigest()[:12]] for p in patterns],
+        "verifiers": {name: verifier_version(name) for name in sorted({p.verifier for p in problems})},
         "engines": {role: asdict(engine.identity) for role, engine in sorted(engines.items())},
         "search": asdict(config.search),
         "seed": config.seed,
     }
+
+
+def check_directory(output_dir: Path) -> None:
+    """
+    See whether a run can live in a directory, without writing anything.
+
+    Raises:
+        InvalidInputError: It is no directory, holds something else, or cannot be made.
+    """
+    name = f"output_dir={str(output_dir)!r}"
+    if output_dir.exists() and not output_dir.is_dir():
+        raise InvalidInputError(f"{name} is a file: choose a directory")
+    nearest = next(path for path in (output_dir, *output_dir.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise InvalidInputError(f"{name} cannot be written in {str(nearest)!r}: choose another directory")
+    if output_dir.exists() and any(output_dir.iterdir()) and not (output_dir / "run.json").is_file():
+        raise InvalidInputError(f"{name} is not empty and holds no run of ours: choose another directory")
 
 
 def claim_directory(output_dir: Path, run: dict) -> None:
@@ -214,13 +251,17 @@ def claim_directory(output_dir: Path, run: dict) -> None:
     Make a directory a run's own, or see that it is.
 
     Raises:
-        InvalidInputError: It holds another run's configuration, or is no directory.
+        InvalidInputError: As [`check_directory`], or it holds another run's configuration.
     """
+    check_directory(output_dir)
     path = output_dir / "run.json"
-    if output_dir.exists() and not output_dir.is_dir():
-        raise InvalidInputError(f"output_dir={str(output_dir)!r} is a file: choose a directory")
     if path.is_file():
-        other = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            other = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise InvalidInputError(
+                f"{str(path)!r} cannot be read ({error}): restore it, or choose another output_dir"
+            ) from error
         if other != run:
             keys = [key for key in run if other.get(key) != run[key]]
             raise InvalidInputError(
@@ -228,12 +269,10 @@ def claim_directory(output_dir: Path, run: dict) -> None:
                 "choose another directory, or remove it to start afresh"
             )
         return
-    if output_dir.exists() and any(output_dir.iterdir()):
-        raise InvalidInputError(
-            f"output_dir={str(output_dir)!r} is not empty and holds no run of ours: choose another directory"
-        )
     output_dir.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+    unfinished = output_dir.with_name(f"{output_dir.name}.run.json.unfinished")
+    unfinished.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+    unfinished.rename(path)  # whole, or not there
 
 
 def write_dataset(

@@ -144,8 +144,8 @@ def load_pattern(name_or_path: str | Path) -> Pattern:
         )
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InvalidInputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path}: not valid YAML in UTF-8 ({' '.join(str(error).split())})") from error
     return _parse_pattern(data, path)
 
 
@@ -194,19 +194,22 @@ def _problems(pattern: Pattern) -> Iterator[tuple[str, str]]:
     if not isinstance(pattern.name, str) or not pattern.name:
         yield "name", f"must be a non-empty string, got {pattern.name!r}"
     yield from _transition_problems("start", pattern.start, pattern)
-    for role in _mapping_keys(pattern.system_prompts):
+    if not isinstance(pattern.description, str):
+        yield "description", f"must be text, got {pattern.description!r}"
+    if not isinstance(pattern.system_prompts, Mapping):
+        yield "system_prompts", f"must map roles to text, got {pattern.system_prompts!r}"
+        return
+    for role, text in pattern.system_prompts.items():
         if role not in ROLES:
             yield f"system_prompts.{role}", f"unknown role; use one of {', '.join(ROLES)}"
+        if not isinstance(text, str):
+            yield f"system_prompts.{role}", f"must be text, got {text!r}"
     tags = [spec.tag for spec in pattern.thoughts.values()]
     for kind, spec in pattern.thoughts.items():
         yield from _thought_problems(f"thoughts.{kind}", spec, pattern, tags)
     if pattern.on_wrong is not None:
         yield from _on_wrong_problems(pattern.on_wrong, pattern)
     yield from _reachability_problems(pattern)
-
-
-def _mapping_keys(value: Any) -> list:
-    return list(value) if isinstance(value, Mapping) else []
 
 
 def _thought_problems(key: str, spec: ThoughtSpec, pattern: Pattern, tags: list[str]) -> Iterator[tuple[str, str]]:
@@ -221,6 +224,13 @@ def _thought_problems(key: str, spec: ThoughtSpec, pattern: Pattern, tags: list[
     for flag in ("terminal", "closed", "continue_unfinished"):
         if not isinstance(getattr(spec, flag), bool):
             yield f"{key}.{flag}", f"must be true or false, got {getattr(spec, flag)!r}"
+    for tag in (f"<{slash}{other}>" for other in tags for slash in ("", "/")):
+        if any(tag in prefill for prefill in spec.prefills):
+            yield f"{key}.prefills", f"{tag} would end the thought; remove it"
+    if not isinstance(spec.description, str):
+        yield f"{key}.description", f"must be text, got {spec.description!r}"
+    if not isinstance(spec.next, Mapping):
+        yield f"{key}.next", f"must map kinds to counts, got {spec.next!r}; leave it out where nothing follows"
     if spec.closed and "" in spec.prefills:
         yield f"{key}.prefills", "a closed thought is its prefill, so it needs one that is not empty"
     if spec.terminal and spec.next:
@@ -243,7 +253,7 @@ def _transition_problems(key: str, counts: Any, pattern: Pattern) -> Iterator[tu
 
 
 def _on_wrong_problems(on_wrong: OnWrong, pattern: Pattern) -> Iterator[tuple[str, str]]:
-    if on_wrong.add not in pattern.thoughts:
+    if not isinstance(on_wrong.add, str) or on_wrong.add not in pattern.thoughts:
         yield "on_wrong.add", f"unknown kind {on_wrong.add!r}; use one of {', '.join(pattern.thoughts)}"
     elif pattern.thoughts[on_wrong.add].terminal:
         yield "on_wrong.add", f"{on_wrong.add!r} is terminal; add a kind that leads to another answer"
@@ -251,7 +261,7 @@ def _on_wrong_problems(on_wrong: OnWrong, pattern: Pattern) -> Iterator[tuple[st
         yield "on_wrong.under", f"must be a list of at least one kind, got {on_wrong.under!r}"
         return
     for kind in on_wrong.under:
-        if kind not in pattern.thoughts or pattern.thoughts[kind].terminal:
+        if not isinstance(kind, str) or kind not in pattern.thoughts or pattern.thoughts[kind].terminal:
             yield "on_wrong.under", f"{kind!r} is not a kind of this pattern that others may follow"
     for name in ("count", "max_per_node"):
         value = getattr(on_wrong, name)

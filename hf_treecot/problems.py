@@ -105,6 +105,12 @@ def load_problems(
     if limit is not None and limit < 1:
         raise InvalidInputError(f"limit={limit} is out of range: ask for at least 1 problem")
     if source in GENERATORS:
+        for name, value in (("columns", columns), ("verifier", verifier), ("format", format != "auto" and format)):
+            if value:
+                raise InvalidInputError(
+                    f"{name}={value!r} says how the rows of a file or a Hub dataset are read, but {source!r} is a "
+                    "generator: leave it out, or build from the generator in a run of its own"
+                )
         return list(generate_problems(source, 100 if limit is None else limit, seed))
     dataset = _load_dataset(source, split, config_name)
     if len(dataset) == 0:
@@ -128,7 +134,7 @@ def check_unique(problems: Iterable[Problem]) -> None:
         if other := seen.get(problem.problem_id):
             raise InvalidInputError(
                 f"problem_id={problem.problem_id!r} is used twice (in {other.source!r} and {problem.source!r}): "
-                "make the ids unique, or leave out the problem_id column to have the rows numbered"
+                "make the ids unique; rows without one are numbered under the name of their file or dataset"
             )
         seen[problem.problem_id] = problem
 
@@ -205,6 +211,11 @@ def _format(source: str, name: str, columns: Mapping[str, str] | None, dataset) 
                 f"columns={dict(columns)!r}: it must name the columns of prompt and answer, and may name problem_id"
             )
         how = ProblemFormat(**columns)
+        if how.problem_id and how.problem_id not in dataset.column_names:
+            raise InvalidInputError(
+                f"problems {source!r}: there is no column {how.problem_id!r} for problem_id (it has {have}); "
+                "leave problem_id out to have the rows numbered"
+            )
     elif name == "auto":
         return _detect_format(source, dataset)
     elif name in FORMATS:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .builder import BuildReport
+from .errors import InvalidInputError
 from .tree import ROOT, Tree
 
 
@@ -74,12 +75,21 @@ def draw_tree(tree: Tree, path: Path) -> None:
     Args:
         tree ([`Tree`]): A finished tree.
         path (`Path`): Where the picture goes; its suffix is the format (`.png`, `.svg`).
+
+    Raises:
+        InvalidInputError: The format is unknown, or there is no such directory.
     """
     from matplotlib.figure import Figure
 
     places = _places(tree)
     height, depth = max(y for _, y in places) + 1, max(x for x, _ in places) + 1
     figure = Figure(figsize=(2.9 * depth, 0.62 * height + 0.8), layout="constrained")
+    formats = figure.canvas.get_supported_filetypes()
+    if path.suffix.removeprefix(".") not in formats or not path.parent.is_dir():
+        raise InvalidInputError(
+            f"output={str(path)!r}: give a file in an existing directory, with one of the suffixes "
+            f"{', '.join(sorted(formats))}"
+        )
     axes = figure.add_subplot()
     for node_id, node in enumerate(tree.nodes):
         x, y = places[node_id]

@@ -144,6 +144,7 @@ class _Search:
         self.pattern, self.engines, self.verify, self.config, self.rng = pattern, engines, verify, config, rng
         self.started = 0
         self.seeds = [rng.getrandbits(31)]  # of every node: its children's requests are seeded from it
+        self.asked: Counter[tuple[int, str]] = Counter()  # samples of a kind asked for under every node
         self.in_flight: Counter[int] = Counter()  # simulations in flight through every node
         self.locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # one expansion of a node at a time
         self.chat_prompts = {role: self._chat_prompt(role) for role in engines}
@@ -234,7 +235,8 @@ class _Search:
         nodes = self.tree.nodes
         samples = []
         for kind, count in kinds.items():
-            before = sum(nodes[c].kind == kind for c in nodes[node_id].children)
+            before = self.asked[node_id, kind]
+            self.asked[node_id, kind] += count
             samples += [(self.pattern.thoughts[kind], before + i) for i in range(count)]
         results = await asyncio.gather(*(self._write(node_id, *s) for s in samples), return_exceptions=True)
         for result in results:
@@ -307,8 +309,7 @@ class _Search:
         on_wrong, nodes = self.pattern.on_wrong, self.tree.nodes
         # A kind that may follow anyway has the children of the expansion besides those added by wrong answers.
         expected = self.pattern.next_kinds(nodes[ancestor].kind).get(on_wrong.add, 0)
-        present = sum(nodes[c].kind == on_wrong.add for c in nodes[ancestor].children)
-        room = on_wrong.max_per_node - max(0, present - expected)
+        room = on_wrong.max_per_node - max(0, self.asked[ancestor, on_wrong.add] - expected)
         depth = len(self.tree.path(ancestor)) - 1
         # A correction needs room for itself and an answer after it.
         if room > 0 and depth + 2 <= self.config.max_depth and self._remaining_tokens(ancestor) > 0:

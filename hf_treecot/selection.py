@@ -120,10 +120,11 @@ class Selector:
         if not right or not wrong:
             self.rejections[f"preference: tree without a {'right' if not right else 'wrong'} chain"] += 1
             return
-        taken = 0
+        taken, paired = 0, set()
         for chosen, rejected in self._pairs(right, wrong):
+            paired |= {chosen.leaf, rejected.leaf}
             if taken == self.config.max_pairs_per_tree:
-                self.rejections["preference: beyond max_pairs_per_tree"] += 1
+                self.rejections["preference: pair beyond max_pairs_per_tree"] += 1
             elif self._is_new("preference", tree.problem.prompt, chosen.text, rejected.text):
                 taken += 1
                 yield {
@@ -137,10 +138,14 @@ class Selector:
                     "chosen_reward": chosen.reward,
                     "rejected_reward": rejected.reward,
                 }
+        self.rejections["preference: chain that makes no pair"] += len(right) + len(wrong) - len(paired)
 
     def _chains(self, tree: Tree, right: bool, prefix: str) -> list[Chain]:
         """The usable right or wrong chains of a tree, shortest first."""
         chains = []
+        if right:  # once a tree
+            dead_ends = sum(bool(tree.nodes[leaf].dead_end) for leaf in tree.leaves())
+            self.rejections[f"{prefix}: chain that is a dead end"] += dead_ends
         for leaf in tree.answers(right):
             if tree.nodes[leaf].answer is None:
                 # Nothing to learn from: the paper's wrong chains give a wrong answer.
@@ -168,18 +173,17 @@ class Selector:
         return sorted(shortest_first, key=lambda chain: -len(chain.tokens))
 
     def _pairs(self, right: list[Chain], wrong: list[Chain]) -> Iterator[tuple[Chain, Chain]]:
-        if self.config.preference == "all":
-            yield from ((chosen, rejected) for chosen in right for rejected in wrong)
-            return
-        for chosen in right[:1] if self.config.preference == "one_per_tree" else right:
+        """Pairs in the order in which a limit takes them: the best one of every right chain, then the second best."""
+
+        def best_first(chosen: Chain) -> list[Chain]:
             # Among those that share equally little, the one nearest in length: length should not tell them apart.
-            yield (
-                chosen,
-                min(
-                    wrong,
-                    key=lambda w, c=chosen: (c.shared_prefix(w), abs(len(w.tokens) - len(c.tokens)), w.leaf),
-                ),
-            )
+            lengths = {w.leaf: abs(len(w.tokens) - len(chosen.tokens)) for w in wrong}
+            return sorted(wrong, key=lambda w: (chosen.shared_prefix(w), lengths[w.leaf], w.leaf))
+
+        right = right[:1] if self.config.preference == "one_per_tree" else right
+        ordered = [(chosen, best_first(chosen)) for chosen in right]
+        for rank in range(len(wrong) if self.config.preference == "all" else 1):
+            yield from ((chosen, rejected[rank]) for chosen, rejected in ordered)
 
     def _is_new(self, *texts: str) -> bool:
         digest = hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).digest()

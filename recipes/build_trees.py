@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from hf_treecot import recipe
-from hf_treecot.builder import BuildConfig, BuildReport, build_trees
+from hf_treecot.builder import BuildConfig, BuildReport, build_trees, check_directory
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.pattern import available_patterns, load_pattern
 from hf_treecot.problems import Problem, load_problems
 from hf_treecot.report import print_report
 from hf_treecot.search import SearchConfig
 from hf_treecot.selection import PREFERENCE_CHOICES, SFT_CHOICES, SelectionConfig, Selector
+from hf_treecot.verifiers import load_verifier
 from hf_treecot.verifiers.worker import VerifierPool
 
 
@@ -47,6 +48,7 @@ class Arguments:
     )
     critic_model: str | None = field(default=None, metadata={"help": "The model that criticises. Default: the same."})
     revision: str | None = field(default=None, metadata={"help": "Revision of the model."})
+    critic_revision: str | None = field(default=None, metadata={"help": "Revision of the critic's model."})
     dtype: str | None = field(default=None, metadata={"help": "float32, bfloat16, float64 (exact in any batch)."})
     trust_remote_code: bool = field(default=False, metadata={"help": "Run code that comes with the model."})
     max_batch_size: int = field(default=64, metadata={"help": "Requests that the model works on at the same time."})
@@ -84,7 +86,9 @@ def read_problems(arguments: Arguments) -> list[Problem]:
                 f"columns={bad[0]!r}: write it as prompt=COLUMN, answer=COLUMN or problem_id=COLUMN"
             )
         columns = dict(item.split("=") for item in arguments.columns)
-    return [
+    if not arguments.problems:
+        raise InvalidInputError("problems is empty: name at least one source")
+    problems = [
         problem
         for source in arguments.problems
         for problem in load_problems(
@@ -98,29 +102,31 @@ def read_problems(arguments: Arguments) -> list[Problem]:
             seed=arguments.seed,
         )
     ]
+    for verifier in {problem.verifier for problem in problems}:
+        load_verifier(verifier)
+    return problems
 
 
 def load_engines(arguments: Arguments) -> dict:
     """One engine per role."""
-    from hf_treecot.engines.engine import EngineIdentity
     from hf_treecot.engines.local import LocalEngine
     from hf_treecot.starter.training import starter_model
 
     options = {"dtype": arguments.dtype, "max_batch_size": arguments.max_batch_size}
 
-    def load(name: str) -> LocalEngine:
+    def load(name: str, revision: str | None) -> LocalEngine:
         if name == "starter":
-            path = starter_model()
-            # Its path is this machine's business; its hash is not.
-            identity = EngineIdentity("local", "hf_treecot/starter", path.name.removeprefix("starter-"))
-            return LocalEngine.from_pretrained(str(path), identity=identity, **options)
+            return LocalEngine.from_pretrained(str(starter_model()), name="hf_treecot/starter", **options)
         return LocalEngine.from_pretrained(
-            name, revision=arguments.revision, trust_remote_code=arguments.trust_remote_code, **options
+            name, revision=revision, trust_remote_code=arguments.trust_remote_code, **options
         )
 
-    generator = load(arguments.model)
-    critic = generator if arguments.critic_model in (None, arguments.model) else load(arguments.critic_model)
-    return {"generator": generator, "critic": critic}
+    generator = load(arguments.model, arguments.revision)
+    critic_model = arguments.critic_model or arguments.model
+    critic_revision = arguments.critic_revision or (arguments.revision if critic_model == arguments.model else None)
+    if (critic_model, critic_revision) == (arguments.model, arguments.revision):
+        return {"generator": generator, "critic": generator}
+    return {"generator": generator, "critic": load(critic_model, critic_revision)}
 
 
 async def build(arguments: Arguments) -> BuildReport:
@@ -130,12 +136,14 @@ async def build(arguments: Arguments) -> BuildReport:
     config = BuildConfig(search, arguments.seed, arguments.trees_in_flight)
     selection = SelectionConfig(sft=arguments.sft, preference=arguments.preference, max_length=arguments.max_length)
     patterns = [load_pattern(name) for name in arguments.patterns]
+    pool = VerifierPool(time_limit=arguments.verifier_time_limit)
+    check_directory(Path(arguments.output_dir))
     problems = read_problems(arguments)
     engines = load_engines(arguments)
     tokenizer = engines["generator"].tokenizer
     selector = Selector(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], selection)
     try:
-        async with VerifierPool(time_limit=arguments.verifier_time_limit) as pool:
+        async with pool:
             return await build_trees(
                 problems, patterns, engines, pool.verify, selector, Path(arguments.output_dir), config
             )

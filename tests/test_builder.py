@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from datasets import load_dataset
+from filelock import FileLock
 
 from hf_treecot.builder import BuildConfig, build_trees
 from hf_treecot.dataset import load_trees
@@ -17,7 +19,7 @@ from hf_treecot.errors import InvalidInputError
 from hf_treecot.pattern import load_pattern
 from hf_treecot.problems import Problem
 from hf_treecot.search import SearchConfig
-from hf_treecot.selection import Selector
+from hf_treecot.selection import SelectionConfig, Selector
 from hf_treecot.verifiers.worker import VerifierPool
 
 from .build_worker import PROBLEMS, build
@@ -38,7 +40,8 @@ async def small_build(
     problems = problems or [Problem(f"p{i}", f"Problem {i}?", "42", "letters") for i in range(6)]
     return await build_trees(
         problems, [load_pattern(p) for p in patterns], {"generator": engine, "critic": engine}, verify,
-        Selector(str.split), output_dir, BuildConfig(options.pop("search", SEARCH), show_progress=False, **options),
+        Selector(str.split, options.pop("selection", SelectionConfig())), output_dir,
+        BuildConfig(options.pop("search", SEARCH), show_progress=False, **options),
     )  # fmt: skip
 
 
@@ -143,8 +146,30 @@ async def test_another_selection_needs_no_generation(tmp_path):
     engine = ScriptedEngine()
     await small_build(tmp_path / "run", engine)
     before = len(engine.requests)
-    await small_build(tmp_path / "run", engine, trees_in_flight=3)  # concurrency is no part of a run's identity
+    longest = [row["length"] for row in load_dataset(str(tmp_path / "run" / "dataset"), "sft", split="train")]
+    other = SelectionConfig(sft="shortest")  # neither it nor the concurrency is part of a run's identity
+    await small_build(tmp_path / "run", engine, trees_in_flight=3, selection=other)
+    shortest = [row["length"] for row in load_dataset(str(tmp_path / "run" / "dataset"), "sft", split="train")]
+    assert sum(shortest) < sum(longest)
     assert len(engine.requests) == before
+
+
+async def test_a_directory_in_use_is_refused(tmp_path):
+    await small_build(tmp_path / "run")
+    with FileLock(tmp_path / "run" / "run.lock"), pytest.raises(InvalidInputError, match="in use by another process"):
+        await small_build(tmp_path / "run")
+
+
+async def test_a_damaged_description_of_a_run_is_refused(tmp_path):
+    await small_build(tmp_path / "run")
+    (tmp_path / "run" / "run.json").write_text('{"seed": 0')
+    with pytest.raises(InvalidInputError, match=r"run\.json' cannot be read .*: restore it, or choose another"):
+        await small_build(tmp_path / "run")
+
+
+async def test_two_patterns_of_one_name_are_refused(tmp_path):
+    with pytest.raises(InvalidInputError, match="each a name of its own"):
+        await small_build(tmp_path / "run", patterns=("reflection", "reflection"))
 
 
 @pytest.mark.parametrize(

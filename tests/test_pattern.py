@@ -120,6 +120,14 @@ def change(path, value):
         (change("on_wrong.count", 0), r"on_wrong\.count: must be a whole number of at least 1"),
         (change("on_wrong", KeyError), r"thoughts\.reflection: nothing leads to this kind"),
         (change("system_prompts", {"judge": "x"}), r"system_prompts\.judge: unknown role"),
+        (change("system_prompts", {"critic": ["x"]}), r"system_prompts\.critic: must be text"),
+        (change("system_prompts", "x"), r"system_prompts: must map roles to text, got 'x'"),
+        (change("description", 3), r"description: must be text"),
+        (change("thoughts.answer.next", None), r"thoughts\.answer\.next: must map kinds to counts, got None"),
+        (change("thoughts.thinking.prefills", ["</answer>"]), r"thinking\.prefills: </answer> would end the thought"),
+        (change("thoughts.thinking.description", 3), r"thoughts\.thinking\.description: must be text"),
+        (change("on_wrong.add", ["reflection"]), r"on_wrong\.add: unknown kind"),
+        (change("on_wrong.under", [["thinking"]]), r"on_wrong\.under: \['thinking'\] is not a kind"),
         (change("thoughts", {}), r"thoughts: list at least one kind"),
         (change("thoughts.thinking", "text"), r"thoughts\.thinking: expected a mapping, got 'text'"),
     ],
@@ -137,6 +145,13 @@ def test_malformed_patterns_are_refused_with_file_key_and_remedy(tmp_path, mutat
 def test_files_that_are_no_mapping_are_refused(tmp_path, text):
     with pytest.raises(InvalidInputError, match=r"mine\.yaml"):
         load_pattern(write(tmp_path, text))
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"name: \xff\xfe")
+    with pytest.raises(InvalidInputError, match=r"mine\.yaml: not valid YAML in UTF-8"):
+        load_pattern(path)
 
 
 def test_unknown_patterns_are_refused_with_the_known_ones():

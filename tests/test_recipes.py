@@ -71,9 +71,26 @@ EMPTY = "empty.jsonl"
         (["--sft", "best"], "sft='best' is unknown: use one of longest"),
         (["--temperature", "hot"], "invalid float value: 'hot'"),
         (["--tempreature", "1"], "--tempreature"),
-        (["--config", "missing.yaml"], "config 'missing.yaml' does not exist"),
+        (["--config", "missing.yaml"], "config 'missing.yaml' cannot be read (No such file"),
         (["--config", "unknown.yaml"], "num_simulatons"),
         (["--config", "broken.yaml"], "broken.yaml"),
+        (["--config", "."], "config '.' cannot be read (Is a directory)"),
+        (["--config"], "--config needs the path of a YAML file"),
+        (["--config", "types.yaml"], "max_depth=[4] in the YAML file: it must be int"),
+        (["--problems"], "problems"),
+        (["--patterns", "reflection", "reflection", "--model", "MODEL"], "give at least one, and each a name of its"),
+        (["--max_batch_size", "0", "--model", "MODEL"], "max_batch_size=0 is out of range"),
+        (["--verifier_time_limit", "0"], "time_limit=0.0 is out of range"),
+        (["--dtype", "float23", "--model", "MODEL"], "dtype='float23' is unknown"),
+        (["--problems", "good.jsonl", "--verifier", ":f"], "verifier ':f' cannot be loaded"),
+        (["--problems", "good.jsonl", "--verifier", "os:name"], "verifier 'os:name' cannot be loaded"),
+        (
+            ["--problems", "good.jsonl", "--columns", "prompt=prompt", "answer=answer", "problem_id=n"],
+            "column 'n' for",
+        ),
+        (["--problems", "letters", "--verifier", "math"], "verifier='math' says how the rows of a file"),
+        (["--output_dir", "good.jsonl"], "output_dir='good.jsonl' is a file"),
+        (["--output_dir", "good.jsonl/run"], "output_dir='good.jsonl/run' cannot be written in"),
         (["--model", "no/such/model"], "model 'no/such/model' cannot be loaded"),
         (["--output_dir", "other", "--model", "MODEL"], "is not empty and holds no run of ours"),
     ],
@@ -83,6 +100,7 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(tmp_path, args, message, ti
     (tmp_path / "good.jsonl").write_text(json.dumps({"prompt": "1?", "answer": "1"}))
     (tmp_path / "unknown.yaml").write_text("num_simulatons: 3")
     (tmp_path / "broken.yaml").write_text("a: [b")
+    (tmp_path / "types.yaml").write_text("max_depth: [4]")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("precious")
     before = sorted(tmp_path.rglob("*"))
@@ -126,4 +144,14 @@ def test_build_and_draw_from_the_command_line(tmp_path, tiny_model_directory):
     drawn = run("draw_tree", "--run", "run", "--problem", "letters-0-1", cwd=tmp_path)
     assert drawn.returncode == 0, drawn.stderr
     assert (tmp_path / "run" / "tree.png").read_bytes().startswith(b"\x89PNG")
-    assert run("draw_tree", "--run", "run", "--problem", "nothing", cwd=tmp_path).returncode == 2
+    for bad in (["--problem", "nothing"], ["--output", "tree.foo"], ["--output", "missing/tree.png"]):
+        refused = run("draw_tree", "--run", "run", *bad, cwd=tmp_path)
+        assert refused.returncode == 2
+        assert bad[1] in refused.stderr
+
+
+def test_a_lone_string_in_yaml_is_a_list_of_one(tmp_path):
+    (tmp_path / "mine.yaml").write_text("problems: letters\ntemperature: 1\ncritic_model: null\n")
+    arguments = recipe.parse(build_trees.Arguments, "", ["--config", str(tmp_path / "mine.yaml")])
+    assert arguments.problems == ["letters"]
+    assert arguments.temperature == 1

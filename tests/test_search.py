@@ -147,6 +147,14 @@ async def test_golden_tree(name, request):
 
 
 @pytest.mark.parametrize("name", available_patterns())
+async def test_no_request_is_made_twice_even_where_samples_are_equal(name):
+    engine = ScriptedEngine(lambda tag, chain, rng: r" \boxed{41}" if tag == "answer" else f" {rng.randrange(2)}")
+    await grow(name, replace(SMALL, num_simulations=24), engine)
+    requests = Counter((request.prompt, request.seed) for request in engine.requests)
+    assert max(requests.values()) == 1
+
+
+@pytest.mark.parametrize("name", available_patterns())
 async def test_trees_obey_their_pattern(name):
     pattern = load_pattern(name)
     tree = await grow(name, replace(SMALL, num_simulations=24, max_right=12))

@@ -19,6 +19,9 @@ def tree_of(*chains, prompt="How many?"):
         for text in thoughts:
             same = [c for c in tree.nodes[node_id].children if tree.nodes[c].text == text]
             node_id = same[0] if same else tree.add(Node("thinking", "thinking", text, node_id))
+        if reward == "dead end":
+            tree.add(Node("answer", "answer", "", node_id, dead_end="empty"))
+            continue
         answer = None if reward is None else str(reward)
         leaf = tree.add(Node("answer", "answer", f"a{len(tree.nodes)}", node_id, reward=reward or 0.0, answer=answer))
         tree.backpropagate(leaf, reward or 0.0)
@@ -57,6 +60,14 @@ def test_which_right_chain_is_taken(choice, expected):
     assert row["rank"] == 0
 
 
+def test_the_best_value_need_not_be_the_longest():
+    tree = tree_of((["plan", "one two three"], 1.0), (["straight"], 1.0), (["plan", "wrong turn"], 0.0))
+    (longest,) = select_sft([tree], tokenize)
+    (best,) = select_sft([tree], tokenize, SelectionConfig(sft="best_value"))
+    assert thoughts_of(longest, "completion") == ["plan", "one two three"]
+    assert thoughts_of(best, "completion") == ["straight"]
+
+
 def test_several_sft_rows_come_in_order():
     rows = select_sft([TREE], tokenize, SelectionConfig(max_sft_per_tree=3))
     assert [row["rank"] for row in rows] == [0, 1, 2]
@@ -78,12 +89,18 @@ def test_equally_short_prefixes_are_told_apart_by_length():
     assert thoughts_of(row, "rejected") == ["x y z"]
 
 
+def test_a_limit_takes_the_best_pair_of_every_right_chain_first():
+    rows = select_preferences([TREE], tokenize, SelectionConfig(preference="all", max_pairs_per_tree=3))
+    assert [thoughts_of(row, "rejected") for row in rows] == [["other plan", "x y"]] * 3
+    assert len({row["chosen"][0]["content"] for row in rows}) == 3
+
+
 @pytest.mark.parametrize(("choice", "expected"), [("one_per_tree", 1), ("one_per_right_chain", 3), ("all", 6)])
 def test_how_many_pairs(choice, expected):
     assert len(select_preferences([TREE], tokenize, SelectionConfig(preference=choice))) == expected
 
 
-RIGHT, WRONG, SILENT = (["a"], 1.0), (["b"], 0.0), (["c"], None)
+RIGHT, WRONG, SILENT, DEAD = (["a"], 1.0), (["b"], 0.0), (["c"], None), (["d"], "dead end")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +113,10 @@ RIGHT, WRONG, SILENT = (["a"], 1.0), (["b"], 0.0), (["c"], None)
         ([TREE], {"max_length": 9}, "sft: chain longer than max_length", 2),
         ([TREE], {"max_length": 9}, "preference: chain longer than max_length", 4),
         ([TREE], {}, "sft: beyond max_sft_per_tree", 2),
-        ([TREE], {"preference": "all", "max_pairs_per_tree": 2}, "preference: beyond max_pairs_per_tree", 4),
+        ([TREE], {"preference": "all", "max_pairs_per_tree": 2}, "preference: pair beyond max_pairs_per_tree", 4),
+        ([TREE], {}, "preference: chain that makes no pair", 3),
+        ([tree_of(RIGHT, WRONG, DEAD)], {}, "sft: chain that is a dead end", 1),
+        ([tree_of(RIGHT, WRONG, DEAD)], {}, "preference: chain that is a dead end", 1),
         ([tree_of(RIGHT, WRONG)] * 3, {}, "sft: duplicate", 2),
         ([tree_of(RIGHT, WRONG)] * 3, {}, "preference: duplicate", 2),
     ],

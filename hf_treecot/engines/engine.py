@@ -3,8 +3,13 @@
 An engine knows a model and how to ask it. It must not know trees, patterns or rewards.
 """
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
+
+
+MEBIBYTE = 2**20
 
 
 @dataclass(frozen=True)
@@ -52,11 +57,12 @@ class Completion:
 
 @dataclass(frozen=True)
 class EngineIdentity:
-    """Which model writes, at which revision, by which engine: part of every tree's provenance."""
+    """Which model writes, at which revision and precision, by which engine: part of every tree's provenance."""
 
     engine: str
     model: str
     revision: str = ""
+    dtype: str = ""
 
 
 class Engine(Protocol):
@@ -75,3 +81,21 @@ class Engine(Protocol):
             ContextLengthError: The request does not fit into the model's context.
             EngineError: It could not be completed.
         """
+
+
+def fingerprint(directory: Path) -> str:
+    """
+    What stands for a revision where a model comes from a directory: equal for a copy, other after more training.
+
+    Args:
+        directory (`Path`): Weights, configuration and tokenizer. Of large files the first and last MiB are read.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted(directory.iterdir()):
+        if path.suffix in (".safetensors", ".json", ".jinja", ".model", ".txt", ".bin"):
+            size = path.stat().st_size
+            with path.open("rb") as file:
+                digest.update(f"{path.name} {size}\n".encode() + file.read(MEBIBYTE))
+                file.seek(max(0, size - MEBIBYTE))
+                digest.update(file.read())
+    return digest.hexdigest()

@@ -10,12 +10,13 @@ import queue
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy
 import torch
 
 from ..errors import ContextLengthError, EngineError, InvalidInputError
-from .engine import Completion, EngineIdentity, Request
+from .engine import Completion, EngineIdentity, Request, fingerprint
 from .sampling import sample
 from .slot_cache import PathCache, SlotCache
 
@@ -74,6 +75,8 @@ class LocalEngine:
         num_threads: int | None = None,
         identity: EngineIdentity | None = None,
     ):
+        if max_batch_size < 1:
+            raise InvalidInputError(f"max_batch_size={max_batch_size} is out of range: it must be at least 1")
         _check_model(model, tokenizer)
         self.model, self.tokenizer = model.eval(), tokenizer
         self.identity = identity or EngineIdentity("local", model.config.name_or_path)
@@ -101,6 +104,7 @@ class LocalEngine:
         dtype: str | None = None,
         device: str | None = None,
         trust_remote_code: bool = False,
+        name: str | None = None,
         **kwargs,
     ) -> "LocalEngine":
         """
@@ -113,12 +117,16 @@ class LocalEngine:
                 completions do not depend on the batch even in the last bit.
             device (`str`, *optional*): A GPU if there is one.
             trust_remote_code (`bool`): Run code that comes with the model.
+            name (`str`, *optional*): What trees record instead of `name_or_path`, for a directory that only this
+                machine knows.
             **kwargs: Arguments of [`LocalEngine`].
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
+        if not isinstance(getattr(torch, dtype, None), torch.dtype):
+            raise InvalidInputError(f"dtype={dtype!r} is unknown: use float32, bfloat16, float16 or float64")
         options = {"revision": revision, "trust_remote_code": trust_remote_code}
         try:
             tokenizer = AutoTokenizer.from_pretrained(name_or_path, **options)
@@ -128,9 +136,12 @@ class LocalEngine:
             raise InvalidInputError(
                 f"model {name_or_path!r} cannot be loaded ({reason}): give a directory or a Hub name"
             ) from error
-        commit = getattr(model.config, "_commit_hash", None) or revision or ""
-        identity = EngineIdentity("local", name_or_path, commit)
-        return cls(model.to(device), tokenizer, **{"identity": identity, **kwargs})
+        if Path(name_or_path).is_dir():
+            commit = fingerprint(Path(name_or_path))
+        else:
+            commit = getattr(model.config, "_commit_hash", None) or revision or ""
+        identity = EngineIdentity("local", name or name_or_path, commit, dtype)
+        return cls(model.to(device), tokenizer, identity=identity, **kwargs)
 
     def render_chat(self, messages: list[dict[str, str]]) -> str:
         """The rendered prompt of a conversation, ready for the assistant's turn."""
