@@ -7,7 +7,7 @@ import sys
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from trl import TrlParser
@@ -28,6 +28,10 @@ class RecipeParser(TrlParser):
                 if name in config:
                     config[name] = _checked(name, config[name], annotation)
         return super().set_defaults_with_config(**config)
+
+    def error(self, message: str) -> NoReturn:
+        """One line: the usage of a training recipe alone fills a screen."""
+        fail(f"{message} (--help lists the arguments)")
 
 
 def _checked(name: str, value: Any, annotation: Any) -> Any:
@@ -96,7 +100,7 @@ def run(main: Callable[[], Any], resume: str = "") -> Any:
         sys.exit(130)
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """One line on standard error, and exit code 2."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)

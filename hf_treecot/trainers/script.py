@@ -8,7 +8,7 @@ from pathlib import Path
 
 from accelerate.utils import is_peft_model
 from datasets import Dataset, load_dataset
-from transformers import Trainer, TrainingArguments
+from transformers import AutoConfig, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, get_quantization_config
 
@@ -16,6 +16,9 @@ from ..errors import InvalidInputError
 from ..problems import Problem, load_problems
 from ..starter.training import starter_model
 from .callbacks import AnswerRateCallback, LogProbabilityAlarm
+
+
+COLUMNS = {"sft": ("prompt", "completion"), "preference": ("prompt", "chosen", "rejected")}
 
 
 @dataclass
@@ -51,13 +54,19 @@ def load_rows(script: ScriptArguments, config_name: str) -> Dataset:
         InvalidInputError: There is no such dataset, configuration or split.
     """
     try:
-        return load_dataset(script.dataset, config_name, split=script.split)
+        rows = load_dataset(script.dataset, config_name, split=script.split)
     except (FileNotFoundError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InvalidInputError(
             f"dataset {script.dataset!r}, configuration {config_name!r}, split {script.split!r} cannot be loaded "
             f"({reason}): give a Hub name or the `dataset` directory of a run"
         ) from error
+    if missing := [name for name in COLUMNS[config_name] if name not in rows.column_names]:
+        raise InvalidInputError(
+            f"dataset {script.dataset!r}, configuration {config_name!r}: there is no column {missing[0]!r} (it has "
+            f"{', '.join(rows.column_names)}): give a dataset of trees, or rename its columns"
+        )
+    return rows
 
 
 def watched_problems(script: ScriptArguments) -> list[Problem]:
@@ -79,6 +88,9 @@ def set_up_model(model: ModelConfig, training: TrainingArguments) -> str:
 
     Returns:
         `str`: Hub name or directory.
+
+    Raises:
+        InvalidInputError: No model is named, or there is none of that name.
     """
     training.model_init_kwargs = {
         "revision": model.model_revision,
@@ -89,7 +101,19 @@ def set_up_model(model: ModelConfig, training: TrainingArguments) -> str:
     }
     if model.model_name_or_path is None:
         raise InvalidInputError("model_name_or_path is not given: name a model of the Hub, a directory, or starter")
-    return str(starter_model()) if model.model_name_or_path == "starter" else model.model_name_or_path
+    if model.model_name_or_path == "starter":
+        return str(starter_model())
+    try:
+        AutoConfig.from_pretrained(
+            model.model_name_or_path, revision=model.model_revision, trust_remote_code=training.trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInputError(
+            f"model_name_or_path={model.model_name_or_path!r} cannot be loaded ({reason}): "
+            "give a Hub name, the directory of a model, or starter"
+        ) from error
+    return model.model_name_or_path
 
 
 def train(trainer: Trainer, script: ScriptArguments, problems: list[Problem]) -> None:

@@ -1,0 +1,79 @@
+"""The starter model before training, after SFT, and after SFT and the joint objective, on held-out problems.
+
+    python benchmarks/before_after.py
+
+Every seed grows trees of its own on problems of its own, and trains on them; all are evaluated on the same problems.
+Everything is done by the recipes, with their configurations for the starter model.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+def recipe(name: str, config: str | None, **arguments) -> None:
+    """Run a recipe; what it says is shown only if it fails."""
+    command = [sys.executable, str(RECIPES / f"{name}.py")]
+    if config:
+        command += ["--config", str(RECIPES / "config" / config)]
+    for key, value in arguments.items():
+        command += [f"--{key}", *(map(str, value) if isinstance(value, list) else [str(value)])]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(result.stderr)
+
+
+def figures(run: Path, seed: int, num_problems: int) -> list[dict]:
+    """Build and train with one seed; a row of figures for every stage, source of problems and temperature."""
+    recipe("build_trees", "demo.yaml", output_dir=run, seed=7 + seed)
+    recipe("sft", "sft/starter.yaml", dataset=run / "dataset", output_dir=run / "sft", seed=seed, num_watched=4)
+    recipe(
+        "joint_sft_dpo", "joint_sft_dpo/starter.yaml", model_name_or_path=run / "sft", dataset=run / "dataset",
+        output_dir=run / "joint", seed=seed, num_watched=4,
+    )  # fmt: skip
+    rows = []
+    for temperature in (0.0, 1.0):
+        path = run / f"evaluation-{temperature}.json"
+        if not path.is_file():
+            models = ["starter", run / "sft", run / "joint"]
+            recipe(
+                "evaluate", None, models=models, num_problems=num_problems, temperature=temperature, seed=seed,
+                output=path,
+            )  # fmt: skip
+        for row in json.loads(path.read_text()):
+            rows.append({**row, "model": Path(row["model"]).name, "temperature": temperature})
+    return rows
+
+
+def main() -> None:
+    """Run all seeds and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3, help="How many seeds.")
+    parser.add_argument("--num_problems", type=int, default=200, help="Held-out problems of each kind.")
+    parser.add_argument("--output_dir", type=Path, default=Path("runs/before_after"), help="Where the runs go.")
+    arguments = parser.parse_args()
+    rows = []
+    for seed in range(arguments.seeds):
+        rows += figures(arguments.output_dir / f"seed-{seed}", seed, arguments.num_problems)
+        print(f"seed {seed} is done", file=sys.stderr)
+    print("| model | problems | temperature | accuracy | no answer | repetition | tokens |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    groups = dict.fromkeys((row["problems"], row["temperature"], row["model"]) for row in rows)
+    for problems, temperature, model in sorted(groups, key=lambda group: group[:2]):
+        same = [r for r in rows if (r["problems"], r["temperature"], r["model"]) == (problems, temperature, model)]
+        cells = []
+        for name in ("accuracy", "no_answer_rate", "repetition"):
+            values = [100 * row[name] for row in same]
+            cells.append(f"{statistics.mean(values):.0f} % ({' '.join(f'{value:.0f}' for value in values)})")
+        length = statistics.mean(row["length"] for row in same)
+        print(f"| {model} | {problems} | {temperature:g} | {' | '.join(cells)} | {length:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
