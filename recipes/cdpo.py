@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["hf-treecot"]
+# dependencies = ["hf-treecot[tracking]"]
 # ///
 """Conservative DPO on pairs of right and wrong chains (paper, section 4.2).
 

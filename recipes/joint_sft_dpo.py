@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["hf-treecot"]
+# dependencies = ["hf-treecot[tracking]"]
 # ///
 """The paper's joint objective, conservative DPO plus SFT, on pairs of right and wrong chains (section 4.3).
 

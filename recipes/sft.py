@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["hf-treecot"]
+# dependencies = ["hf-treecot[tracking]"]
 # ///
 """Supervised fine-tuning on the longest right chains of trees (paper, section 4.1), with TRL's SFTTrainer.
 

@@ -1,6 +1,9 @@
+import logging
 import os
 import shutil
 import tempfile
+
+import pytest
 
 
 # Before anything imports huggingface_hub: no test may wait for a network.
@@ -16,3 +19,11 @@ def pytest_addoption(parser):
 
 def pytest_unconfigure(config):
     shutil.rmtree(os.environ["HF_DATASETS_CACHE"], ignore_errors=True)
+
+
+@pytest.fixture
+def transformers_log(monkeypatch, caplog):
+    """What was logged so far: transformers' loggers do not pass their messages on."""
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("hf_treecot"), "propagate", True)
+    return lambda: "\n".join(record.getMessage() for record in caplog.records)

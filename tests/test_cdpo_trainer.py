@@ -4,14 +4,15 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PromptTuningConfig
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, MixtralConfig
 from trl import DPOConfig, DPOTrainer
 
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.trainers import CDPOConfig, CDPOTrainer, JointSFTDPOConfig, JointSFTDPOTrainer
 from hf_treecot.trainers.cdpo_trainer import preference_loss
+from hf_treecot.trainers.preference_data import check_rows
 
-from .tiny_models import CONFIGS, save_tiny, text_pairs, tiny_tokenizer, token_pairs
+from .tiny_models import CONFIGS, SHAPE, save_tiny, text_pairs, tiny_tokenizer, token_pairs
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +167,7 @@ BATCHES = {
     "a single pair": [pair([20, 21], [22, 23, 24], [22, 25])],
     "nothing shared": [pair([20, 21], [22, 23], [24, 25, 26]), pair([20, 21], [27], [28])],
     "rejected goes on where chosen ends": [pair([20, 21], [22, 23], [22, 23, 24, 25])],
+    "chosen goes on where rejected ends": [pair([20, 21], [22, 23, 24, 25], [22, 23])],
     "unrelated pairs": [pair([20 + i, 21], [22, 23 + i], [22, 30, 31]) for i in range(3)],
     "the same chain in many pairs": [pair([20], [21, 22, 23], [21, 24 + i]) for i in range(4)],
 }
@@ -228,10 +230,13 @@ def test_pairs_count_equally_however_they_are_gathered(paths, tmp_path):
 
 
 def test_gradient_checkpointing_and_evaluation(paths, tmp_path):
-    results = [
-        loss_and_gradients(make(JointSFTDPOTrainer, paths["qwen3"], tmp_path, gradient_checkpointing=checkpointing))
-        for checkpointing in (True, False)
-    ]
+    results = []
+    for checkpointing in (True, False):
+        trainer = make(JointSFTDPOTrainer, paths["qwen3"], tmp_path, gradient_checkpointing=checkpointing)
+        if checkpointing:  # as `train` does
+            trainer.model.gradient_checkpointing_enable({"use_reentrant": False})
+        assert trainer.model.is_gradient_checkpointing is checkpointing
+        results.append(loss_and_gradients(trainer))
     torch.testing.assert_close(results[0][0], results[1][0])
     for name, gradient in results[0][1].items():
         torch.testing.assert_close(gradient, results[1][1][name])
@@ -242,13 +247,14 @@ def test_gradient_checkpointing_and_evaluation(paths, tmp_path):
     assert metrics["eval_rewards/margins"] == pytest.approx(expected["eval_rewards/margins"], rel=1e-3)
 
 
-def test_models_that_cannot_be_packed(paths, tmp_path, caplog):
+def test_models_that_cannot_be_packed(paths, tmp_path, transformers_log):
     tuning = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
     with pytest.raises(InvalidInputError, match="tree_packing='on' is not possible: prompt-learning PEFT"):
         make(CDPOTrainer, paths["llama"], tmp_path, peft_config=tuning, tree_packing="on")
     trainer = make(CDPOTrainer, paths["llama"], tmp_path, peft_config=tuning)
     assert not trainer.is_packing
     trainer.train()
+    assert transformers_log().count("Tree packing is off") == 1
     assert all(math.isfinite(log["loss"]) for log in trainer.state.log_history if "loss" in log)
 
 
@@ -308,9 +314,65 @@ def test_rows_that_cannot_be_learnt_from_are_refused(paths, tmp_path, rows, chan
         make(CDPOTrainer, paths["llama"], tmp_path, data=data, **changes)
 
 
-def test_rows_that_are_cut_are_counted(paths, tmp_path, caplog):
-    rows = [GOOD] * 3
-    trainer = make(
-        CDPOTrainer, paths["llama"], tmp_path, data=Dataset.from_list(rows), max_length=15, max_truncated_share=1.0
+@pytest.mark.parametrize(
+    ("row", "changes", "message"),
+    [
+        (pair([20, 21, 22], [23], [24]), {"max_length": 3}, "the prompt alone fills it in 1 of 1 rows"),
+        (pair([20], [21, 22], [21, 22]), {}, "row 0 .* the same tokens"),
+        (pair([20], [21, 22, 23], [21, 22, 24]), {"max_length": 3, "max_truncated_share": 1.0}, "the same tokens"),
+        (pair([20], [], [21]), {}, "row 0 of the train dataset has an empty answer"),
+    ],
+)
+def test_tokenized_rows_are_checked_too(paths, tmp_path, row, changes, message):
+    with pytest.raises(InvalidInputError, match=message):
+        make(CDPOTrainer, paths["llama"], tmp_path, data=Dataset.from_list([row]), **changes)
+
+
+def test_rows_that_are_cut_are_counted(paths, tmp_path, transformers_log):
+    make(CDPOTrainer, paths["llama"], tmp_path, Dataset.from_list([GOOD] * 3), max_length=15, max_truncated_share=1.0)
+    assert "3 of 3 rows of the train dataset are cut at max_length=15." in transformers_log()
+
+
+def test_answers_that_call_tools_are_not_empty():
+    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "add", "arguments": "{}"}}]}
+    check_rows(Dataset.from_list([{**GOOD, "chosen": [call]}]), "train")
+
+
+def test_a_reference_of_another_attention_gets_a_mask_of_its_own(paths, tmp_path):
+    results = []
+    for packing in ("on", "off"):
+        trainer = make(CDPOTrainer, paths["llama"], tmp_path, tree_packing=packing)
+        trainer.ref_model.set_attn_implementation("eager")
+        results.append(loss_and_gradients(trainer)[0])
+    torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-5)
+
+
+def test_the_routers_loss_of_a_mixture_of_experts_is_that_of_trl(paths, tmp_path):
+    config = MixtralConfig(
+        **SHAPE, vocab_size=len(tiny_tokenizer()), num_local_experts=2, num_experts_per_tok=1, initializer_range=0.3
     )
-    assert len(trainer.train_dataset) == 3
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "experts")
+    losses = []
+    for trainer_class in (DPOTrainer, CDPOTrainer):
+        more = {} if trainer_class is DPOTrainer else {"epsilon": 0.0}
+        trainer = make(trainer_class, tmp_path / "experts", tmp_path, text_pairs(), router_aux_loss_coef=0.5, **more)
+        loss, _, metrics = loss_and_gradients(trainer)
+        assert metrics["aux_loss"] > 0
+        losses.append(loss)
+    torch.testing.assert_close(losses[0], losses[1])
+    assert not trainer.is_packing
+    assert make(CDPOTrainer, tmp_path / "experts", tmp_path, router_aux_loss_coef=0.0).is_packing
+
+
+def test_streams_train_and_evaluate(paths, tmp_path):
+    data = token_pairs()
+    one_batch = {
+        "per_device_eval_batch_size": 12
+    }  # transformers weighs several in another way if it knows their number
+    expected = make(CDPOTrainer, paths["llama"], tmp_path, **one_batch).evaluate(data)
+    trainer = make(CDPOTrainer, paths["llama"], tmp_path, data=data.to_iterable_dataset(), **one_batch)
+    assert trainer.evaluate(data.to_iterable_dataset())["eval_loss"] == pytest.approx(expected["eval_loss"], rel=1e-4)
+    trainer.train()
+    assert trainer.state.global_step == 3
+    assert math.isfinite(trainer.predict(data).metrics["test_loss"])

@@ -61,8 +61,15 @@ def launch(path, output, num_processes, **changes):
 
 
 def test_two_processes_have_the_loss_of_one(tmp_path):
+    # Eight batches, six of 4 pairs and two of 3: six steps are an epoch and a half.
     path = save_tiny(tmp_path / "model")
-    one = launch(path, tmp_path / "one.json", 1, per_device_train_batch_size=4, gradient_accumulation_steps=2)
-    two = launch(path, tmp_path / "two.json", 2, per_device_train_batch_size=4)
+    settings = {"per_device_train_batch_size": 4, "max_steps": 6}
+    one = launch(path, tmp_path / "one.json", 1, gradient_accumulation_steps=2, **settings)
+    two = launch(path, tmp_path / "two.json", 2, **settings)
     assert (one["processes"], two["processes"]) == (1, 2)
     assert two["losses"] == pytest.approx(one["losses"], rel=1e-4)
+    # Resumed within the second epoch, it sees the batches of that epoch.
+    saving = {**settings, "save_strategy": "steps", "save_steps": 5}
+    launch(path, tmp_path / "parts.json", 2, **{**saving, "max_steps": 5})
+    resumed = launch(path, tmp_path / "parts.json", 2, resume="checkpoint-5", **saving)
+    assert resumed["losses"][-1] == pytest.approx(two["losses"][-1], rel=1e-5)

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+from datasets import concatenate_datasets
 from transformers import AutoModelForCausalLM
 
 from hf_treecot.trainers import JointSFTDPOConfig, JointSFTDPOTrainer
@@ -13,17 +14,18 @@ from .tiny_models import tiny_tokenizer, token_pairs
 
 def main(path: str, output: str, changes: str) -> None:
     """Train, and write the losses."""
+    changes = {"max_steps": 4, "save_strategy": "no", **json.loads(changes)}
+    resume = changes.pop("resume", None)
     arguments = JointSFTDPOConfig(
         output_dir=f"{output}.run", learning_rate=1e-2, lr_scheduler_type="constant", report_to="none", bf16=False,
-        use_cpu=True, disable_tqdm=True, logging_steps=1, max_steps=4, save_strategy="no", max_length=None,
-        optim="sgd",
-        **json.loads(changes),
+        use_cpu=True, disable_tqdm=True, logging_steps=1, max_length=None, optim="sgd", **changes,
     )  # fmt: skip
+    data = concatenate_datasets([token_pairs(6, 4), token_pairs(2, 3, seed=9)])
     trainer = JointSFTDPOTrainer(
-        AutoModelForCausalLM.from_pretrained(path), args=arguments, train_dataset=token_pairs(8, 4),
+        AutoModelForCausalLM.from_pretrained(path), args=arguments, train_dataset=data,
         processing_class=tiny_tokenizer(),
     )  # fmt: skip
-    trainer.train()
+    trainer.train(resume_from_checkpoint=resume and f"{output}.run/{resume}")
     if trainer.is_world_process_zero():
         losses = [log["loss"] for log in trainer.state.log_history if "loss" in log]
         Path(output).write_text(json.dumps({"losses": losses, "processes": trainer.accelerator.num_processes}))

@@ -57,6 +57,8 @@ class AnswerRateCallback(TrainerCallback):
             )
         if max_no_answer_rate is not None and not 0 <= max_no_answer_rate <= 1:
             raise InvalidInputError(f"max_no_answer_rate={max_no_answer_rate} must be between 0 and 1")
+        if trainer.is_fsdp_enabled:
+            raise InvalidInputError("the model is sharded by FSDP, which cannot answer while training: watch nothing")
         self.trainer, self.problems, self.every_n_steps = trainer, list(problems), every_n_steps
         self.max_new_tokens, self.temperature, self.max_no_answer_rate = (
             max_new_tokens,
@@ -76,7 +78,15 @@ class AnswerRateCallback(TrainerCallback):
 
     def _watch(self, control) -> None:
         metrics = self.measure()
+        # A row of its own, which takes neither the figures that TRL 1.16 gathers for the next row nor that row's turn.
+        gathered, should_log = getattr(self.trainer, "_metrics", {}), control.should_log
+        held = {mode: dict(values) for mode, values in gathered.items()}
+        for values in gathered.values():
+            values.clear()
         self.trainer.log(dict(metrics))
+        for mode, values in held.items():
+            gathered[mode].update(values)
+        control.should_log = should_log
         rate = metrics["answers/no_answer_rate"]
         if self.max_no_answer_rate is not None and rate > self.max_no_answer_rate:
             logger.warning(
@@ -89,7 +99,9 @@ class AnswerRateCallback(TrainerCallback):
         """The metrics of the model as it is now, over all processes."""
         accelerator = self.trainer.accelerator
         own = self.problems[accelerator.process_index :: accelerator.num_processes]
-        outputs = self._answer(own) if own else []
+        # All processes generate equally often: with sharded weights they need one another.
+        rounds = -(-len(self.problems) // accelerator.num_processes)
+        outputs = self._answer((own + self.problems)[:rounds])[: len(own)]
         # A thread of its own: in a notebook this one runs an event loop already.
         with ThreadPoolExecutor(1) as executor:
             rewards = executor.submit(asyncio.run, _verify(own, [text for text, _ in outputs])).result()
@@ -129,17 +141,22 @@ class AnswerRateCallback(TrainerCallback):
         training = trainer.model.training
         with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model, torch.no_grad():
             model.eval()
+            attention = model.config._attn_implementation
+            if attention == "flex_attention":  # it would be compiled for every length
+                model.set_attn_implementation("sdpa")
             for start in range(0, len(prompts), trainer.args.per_device_eval_batch_size):
                 inputs = tokenizer(
                     prompts[start : start + trainer.args.per_device_eval_batch_size], return_tensors="pt",
                     padding=True, padding_side="left", add_special_tokens=False, return_token_type_ids=False,
                 ).to(trainer.accelerator.device)  # fmt: skip
                 ids = model.generate(
-                    **inputs, max_new_tokens=self.max_new_tokens, pad_token_id=tokenizer.pad_token_id, **sampling
-                )
+                    **inputs, max_new_tokens=self.max_new_tokens, pad_token_id=tokenizer.pad_token_id,
+                    synced_gpus=trainer.accelerator.num_processes > 1, **sampling,
+                )  # fmt: skip
                 for row in ids[:, inputs["input_ids"].shape[1] :]:
                     tokens = row[row != tokenizer.pad_token_id]
                     outputs.append((tokenizer.decode(tokens, skip_special_tokens=True), len(tokens)))
+            model.set_attn_implementation(attention)
             model.train(training)
         return outputs
 

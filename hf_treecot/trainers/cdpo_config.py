@@ -15,6 +15,8 @@ IGNORED = {
     "ld_alpha": "length-desensitised DPO is not combined with this loss",
     "f_divergence_type": "only reverse_kl belongs to this loss",
     "use_weighting": "WPO weights are not combined with this loss",
+    "f_alpha_divergence_coef": "only reverse_kl belongs to this loss",
+    "discopop_tau": "the loss is conservative DPO",
     "padding_free": "use tree_packing, which forwards no more padding and less of everything else",
 }
 
@@ -33,9 +35,10 @@ class CDPOConfig(DPOConfig):
         tree_packing (`str`, *optional*, defaults to `"auto"`):
             Forward every token that the rows of a batch share once: `"auto"` where the model allows it, `"on"` or
             refuse, `"off"`.
-        max_tokens_per_batch (`int`, *optional*):
-            With tree packing, the unique tokens of a batch: it then holds at most this many, and at most
-            `per_device_train_batch_size` pairs. A single pair above it makes a batch of its own.
+        max_tokens_per_batch (`int`, *optional*, defaults to `32768`):
+            With tree packing, the unique tokens of a training batch: it then holds at most this many, and at most
+            `per_device_train_batch_size` pairs. A single pair above it makes a batch of its own. Outside flex
+            attention the mask of a tree takes the square of its tokens in bytes. `None` is no limit.
         max_truncated_share (`float`, *optional*, defaults to `0.05`):
             Refuse to train if more of the rows than this would be cut at `max_length`: a chain that is cut ends
             without an answer, which is what a model then learns.
@@ -54,7 +57,7 @@ class CDPOConfig(DPOConfig):
         default="auto", metadata={"help": "Forward shared tokens once: auto, on (or refuse), off."}
     )
     max_tokens_per_batch: int | None = field(
-        default=None, metadata={"help": "Unique tokens of a batch, with tree packing. Default: no limit."}
+        default=32768, metadata={"help": "Unique tokens of a training batch, with tree packing."}
     )
     max_truncated_share: float = field(
         default=0.05, metadata={"help": "Refuse to train if more of the rows are cut at max_length."}

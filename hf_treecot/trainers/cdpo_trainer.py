@@ -34,6 +34,7 @@ class TokenScores:
     entropy: torch.Tensor | None = None
     mean_logits: torch.Tensor | None = None
     is_top1: torch.Tensor | None = None
+    aux_loss: torch.Tensor | None = None  # of a mixture of experts' routers: one figure for the batch
 
 
 def preference_loss(
@@ -71,8 +72,8 @@ class CDPOTrainer(DPOTrainer):
         **kwargs: As in TRL: `train_dataset`, `eval_dataset`, `processing_class`, `callbacks`, `peft_config`, …
 
     Raises:
-        InvalidInputError: Rows that cannot be learnt from, too many rows that `max_length` cuts, or
-            `tree_packing="on"` with a model that does not allow it.
+        InvalidInputError: Rows that cannot be learnt from, too many rows that `max_length` cuts (of a stream, neither
+            is known), images, or `tree_packing="on"` with a model that does not allow it.
 
     Example:
 
@@ -87,6 +88,8 @@ class CDPOTrainer(DPOTrainer):
     """
 
     config_class = CDPOConfig
+    alpha = 0.0  # no SFT term
+    mask_sft_prefix = False
     loss_is_scaled_for_ga = True  # by the pairs of a whole optimizer step, in `compute_loss`
 
     _tag_names = ["trl", "cdpo", "tree-cot"]
@@ -116,25 +119,42 @@ class CDPOTrainer(DPOTrainer):
             raise InvalidInputError("compute_metrics is not supported: no logits are built; use a callback")
         if isinstance(kwargs.get("train_dataset"), Dataset) and not len(kwargs["train_dataset"]):
             raise InvalidInputError("the train dataset is empty: select more pairs, or give another split")
-        self.alpha, self.mask_sft_prefix = getattr(args, "alpha", 0.0), getattr(args, "mask_sft_prefix", False)
+        evaluation = kwargs.get("eval_dataset")
+        evaluation = list(evaluation.values()) if isinstance(evaluation, dict) else [evaluation]
+        if any(isinstance(dataset, IterableDataset) for dataset in (kwargs.get("train_dataset"), *evaluation)):
+            args.accelerator_config.dispatch_batches = False  # packed batches differ in size: they cannot be sliced
         self._own_collator = kwargs.get("data_collator") is not None
+        # Loaded here with no wish for an attention implementation: then the fastest may be chosen.
+        self._may_choose_attention = isinstance(model, str) and not (args.model_init_kwargs or {}).get(
+            "attn_implementation"
+        )
         self.is_packing: bool | None = None  # not decided yet
         super().__init__(model, ref_model, args, **kwargs)
+        if self._is_vision_dataset:
+            raise InvalidInputError("the train dataset has images: this loss is for text alone; use trl.DPOTrainer")
         self._decide_packing()
 
     def _decide_packing(self) -> None:
         """Whether batches are packed; called as soon as the model is there."""
         if self.is_packing is not None:
             return
+        reference = getattr(self, "ref_model", None)
         obstacle = packing_obstacle(self.model, self.args.disable_dropout)
+        if obstacle is None and reference is not None:
+            obstacle = packing_obstacle(self.accelerator.unwrap_model(reference), self.args.disable_dropout)
         if self._own_collator:
             obstacle = "there is a data_collator of your own"
+        elif self.aux_loss_enabled:
+            obstacle = "the auxiliary loss of a mixture of experts is defined over rows"
+        elif self.args.train_sampling_strategy != "random":
+            obstacle = f"train_sampling_strategy={self.args.train_sampling_strategy!r} is not that of trees"
         self.is_packing = self.args.tree_packing != "off" and obstacle is None
         if self.is_packing:
             # On a GPU the dense mask of a long tree takes too much time and memory.
-            if self.args.device.type == "cuda" and self.model._supports_flex_attn:
-                for model in filter(None, (self.model, getattr(self, "ref_model", None))):
+            if self._may_choose_attention and self.args.device.type == "cuda" and self.model._supports_flex_attn:
+                for model in filter(None, (self.model, reference)):
                     model.set_attn_implementation("flex_attention")
+                logger.info("Attention is flex_attention: packed trees are sparse.")
             collator = self.data_collator
             self.data_collator = TreeCollator(
                 collator.pad_token_id, collator.max_length, collator.truncation_mode, collator.pad_to_multiple_of
@@ -142,16 +162,19 @@ class CDPOTrainer(DPOTrainer):
         elif self.args.tree_packing == "on":
             raise InvalidInputError(f"tree_packing='on' is not possible: {obstacle}; use 'auto' or 'off'")
         elif self.args.tree_packing == "auto":
-            logger.warning(f"Tree packing is off, batches are padded: {obstacle}.")
+            logger.warning(
+                f"Tree packing is off, batches are padded, and max_tokens_per_batch does not limit them: {obstacle}."
+            )
 
     def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
-        if isinstance(dataset, IterableDataset):
-            return super()._prepare_dataset(dataset, processing_class, args, dataset_name)
-        if "prompt_ids" in dataset.column_names:  # tokenized already
-            return dataset
-        check_rows(dataset, dataset_name)
-        prepared = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
-        check_tokens(prepared, len(dataset), dataset_name, args.max_length, args.max_truncated_share)
+        is_tokenized = "prompt_ids" in (dataset.column_names or ())
+        if not isinstance(dataset, IterableDataset) and not is_tokenized:
+            check_rows(dataset, dataset_name)
+        prepared = dataset
+        if not is_tokenized:
+            prepared = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+        if not isinstance(dataset, IterableDataset):  # a stream is not read before it is used
+            check_tokens(prepared, len(dataset), dataset_name, args)
         return prepared
 
     def get_train_dataloader(self) -> DataLoader:
@@ -160,7 +183,7 @@ class CDPOTrainer(DPOTrainer):
             return super().get_train_dataloader()
         dataset = self._remove_unused_columns(self.train_dataset, description="training")
         sampler = TreeBatchSampler(
-            dataset.select_columns(["prompt_ids", "chosen_ids", "rejected_ids"]).to_list(),
+            dataset.select_columns(["prompt_ids", "chosen_ids", "rejected_ids"]),
             self._train_batch_size,
             self.args.max_tokens_per_batch,
             self.accelerator.num_processes,
@@ -174,23 +197,35 @@ class CDPOTrainer(DPOTrainer):
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
             persistent_workers=self.args.dataloader_persistent_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context,
+            in_order=self.args.dataloader_in_order,
         )
-        return self.accelerator.prepare(loader)
+        loader = self.accelerator.prepare(loader)
+        if loader.batch_sampler is not sampler:
+            # accelerate's share of one process hides the sampler, and a resumed epoch would be in another's order.
+            loader.batch_sampler.set_epoch = sampler.set_epoch
+        return loader
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor:
         """The pairs of an optimizer step: batches of trees differ in size, pairs count equally."""
         pairs = torch.tensor(sum(len(batch["input_ids"]) // 2 for batch in batch_samples), device=device)
         return self.accelerator.gather(pairs).sum()
 
-    def _score(self, model, inputs: dict[str, torch.Tensor]) -> TokenScores:
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """The loss alone: no logits are built."""
+        return super().prediction_step(model, inputs, prediction_loss_only=True, ignore_keys=ignore_keys)
+
+    def _score(self, model, inputs: dict[str, torch.Tensor], with_aux_loss: bool = False) -> TokenScores:
         """Log-probabilities of all completion tokens, packed or padded."""
-        mask = inputs["completion_mask"]
+        mask, aux_loss = inputs["completion_mask"], None
         if "tree_input_ids" not in inputs:
             labels = inputs["input_ids"].masked_fill(mask == 0, -100)
             outputs = model(
                 input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], labels=labels,
-                use_cache=False, fused_lm_head=True,
+                use_cache=False, fused_lm_head=True, **({"output_router_logits": True} if with_aux_loss else {}),
             )  # fmt: skip
+            aux_loss = outputs.aux_loss if with_aux_loss else None
             length = mask.shape[1] - 1  # prompt-learning PEFT puts virtual tokens before it
 
             def select(field: torch.Tensor | None) -> torch.Tensor | None:
@@ -201,16 +236,17 @@ class CDPOTrainer(DPOTrainer):
             wanted[index[completion]] = True
             labels = torch.full_like(ids, -100)
             labels[:, 1:] = ids[:, 1:].masked_fill(~wanted.view(ids.shape[0], -1), -100)
-            positions = inputs["tree_position_ids"]
+            positions, scored = inputs["tree_position_ids"], self.accelerator.unwrap_model(model)
             outputs = model(
                 input_ids=ids, position_ids=positions, labels=labels, use_cache=False, fused_lm_head=True,
-                attention_mask=attention_mask(self.model.config, inputs["tree_ends"], positions, self.model.dtype),
+                attention_mask=attention_mask(scored.config, inputs["tree_ends"], positions, scored.dtype),
             )  # fmt: skip
 
             def select(field: torch.Tensor | None) -> torch.Tensor | None:
                 return None if field is None else field.reshape(-1)[index] * completion
 
-        return TokenScores(*(select(getattr(outputs, name)) for name in TokenScores.__dataclass_fields__))
+        fields = ("log_probs", "entropy", "mean_logits", "is_top1")
+        return TokenScores(*(select(getattr(outputs, name)) for name in fields), aux_loss=aux_loss)
 
     def _reference_log_probs(self, model, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Token log-probabilities of the reference: a model of its own, or the policy without its adapter."""
@@ -249,7 +285,7 @@ class CDPOTrainer(DPOTrainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The mean over all pairs of an optimizer step of [`preference_loss`]."""
-        scores = self._score(model, inputs)
+        scores = self._score(model, inputs, with_aux_loss=self.aux_loss_enabled)
         completion, preference, unshared = self._masks(inputs)
         chosen, rejected = (scores.log_probs * preference).sum(1).chunk(2)
         if self.precompute_ref_logps:
@@ -262,6 +298,8 @@ class CDPOTrainer(DPOTrainer):
         chosen_nll = -(scores.log_probs.chunk(2)[0] * sft_mask).sum(1) / sft_mask.sum(1).clamp(min=1)
         losses = preference_loss(chosen_ratio - rejected_ratio, chosen_nll, self.beta, self.args.epsilon, self.alpha)
         loss = losses.mean()
+        if scores.aux_loss is not None:
+            loss = loss + self.router_aux_loss_coef * scores.aux_loss
         if num_items_in_batch is not None:  # processes are averaged afterwards
             loss = loss * (len(losses) * self.accelerator.num_processes / num_items_in_batch)
         self._record(inputs, scores, completion, unshared, (chosen_ratio, rejected_ratio), chosen_nll)
@@ -298,8 +336,11 @@ class CDPOTrainer(DPOTrainer):
             "shared_prefix_share": ((completion - unshared).sum(), completion.sum()),
             "packing_ratio": (row_tokens, inputs.get("tree_size", row_tokens)),
         }
-        flat = torch.stack([torch.stack([part.double() for part in pair]) for pair in sums.values()])
-        total = self.accelerator.reduce(torch.cat([flat, torch.stack([row_tokens, pairs]).double()[None]]), "sum")
+        if scores.aux_loss is not None:
+            sums["aux_loss"] = (scores.aux_loss, one)
+        dtype = torch.float32 if one.device.type == "mps" else torch.float64  # which mps has not
+        flat = torch.stack([torch.stack([part.to(dtype) for part in pair]) for pair in sums.values()])
+        total = self.accelerator.reduce(torch.cat([flat, torch.stack([row_tokens, pairs]).to(dtype)[None]]), "sum")
         for name, (value, count) in zip(sums, total[:-1].tolist(), strict=True):
             self._metrics[mode][name].append(value / count if count else 0.0)
         if mode == "train":

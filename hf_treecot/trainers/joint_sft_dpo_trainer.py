@@ -15,3 +15,7 @@ class JointSFTDPOTrainer(CDPOTrainer):
 
     _tag_names = ["trl", "cdpo", "joint-sft-dpo", "tree-cot"]
     _name = "joint SFT and conservative DPO on trees of thoughts"
+
+    def __init__(self, model, ref_model=None, args: JointSFTDPOConfig | None = None, **kwargs):
+        super().__init__(model, ref_model, args, **kwargs)
+        self.alpha, self.mask_sft_prefix = self.args.alpha, self.args.mask_sft_prefix

@@ -1,12 +1,12 @@
 """Preference rows checked before anything is trained on them."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from datasets import Dataset
 from transformers.utils import logging
 
 from ..errors import InvalidInputError
+from .cdpo_config import CDPOConfig
 
 
 logger = logging.get_logger(__name__)
@@ -44,9 +44,7 @@ def check_rows(dataset: Dataset, name: str) -> None:
             )
 
 
-def check_tokens(
-    dataset: Dataset, num_rows: int, name: str, max_length: int | None, max_truncated_share: float
-) -> None:
+def check_tokens(dataset: Dataset, num_rows: int, name: str, config: CDPOConfig) -> None:
     """
     Report how many rows are cut at `max_length`, and refuse if they are too many.
 
@@ -54,33 +52,39 @@ def check_tokens(
         dataset (`~datasets.Dataset`): Tokenized: `prompt_ids`, `chosen_ids`, `rejected_ids`.
         num_rows (`int`): Rows before TRL left out those whose prompt alone fills `max_length`.
         name (`str`): What to call it in errors.
-        max_length (`int`, *optional*): Tokens of a row.
-        max_truncated_share (`float`): The share of rows that may be cut.
+        config ([`CDPOConfig`]): `max_length` and the share of rows that it may cut.
 
     Raises:
-        InvalidInputError: A prompt fills `max_length`, or more rows are cut than may be.
+        InvalidInputError: A prompt fills `max_length`, more rows are cut than may be, or nothing that is left of a
+            pair differs.
     """
-    if max_length is None:
-        return
-    if dropped := num_rows - len(dataset):
+    max_length = config.max_length
+    filled, cut, longest = num_rows - len(dataset), 0, 0
+    for index, row in enumerate(dataset.select_columns(["prompt_ids", "chosen_ids", "rejected_ids"])):
+        prompt, chosen, rejected = (len(row[f"{part}_ids"]) for part in ("prompt", "chosen", "rejected"))
+        length = prompt + max(chosen, rejected)
+        longest = max(longest, length)
+        filled += max_length is not None and prompt >= max_length
+        cut += max_length is not None and length > max_length
+        room = None if max_length is None or config.truncation_mode != "keep_start" else max(max_length - prompt, 1)
+        if not chosen or not rejected or row["chosen_ids"][:room] == row["rejected_ids"][:room]:
+            raise InvalidInputError(
+                f"row {index} of the {name} dataset has an empty answer, or chosen and rejected have the same tokens "
+                "as far as max_length reaches: leave it out"
+            )
+    if filled:
         raise InvalidInputError(
-            f"max_length={max_length}: the prompt alone fills it in {dropped} of {num_rows} rows of the {name} "
+            f"max_length={max_length}: the prompt alone fills it in {filled} of {num_rows} rows of the {name} "
             "dataset; raise max_length or leave these rows out"
         )
-    cut = sum(length > max_length for length in _lengths(dataset))
-    if cut > max_truncated_share * num_rows:
+    if cut > config.max_truncated_share * num_rows:
         raise InvalidInputError(
             f"max_length={max_length} would cut {cut} of {num_rows} rows of the {name} dataset, more than "
-            f"max_truncated_share={max_truncated_share}: raise max_length (the longest row has "
-            f"{max(_lengths(dataset))} tokens), or select shorter chains"
+            f"max_truncated_share={config.max_truncated_share}: raise max_length (the longest row has {longest} "
+            "tokens), or select shorter chains"
         )
     if cut:
         logger.warning(f"{cut} of {num_rows} rows of the {name} dataset are cut at max_length={max_length}.")
-
-
-def _lengths(dataset: Dataset) -> Iterable[int]:
-    columns = dataset.select_columns(["prompt_ids", "chosen_ids", "rejected_ids"])
-    return (len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"])) for row in columns)
 
 
 def _kind(value: Any) -> str:
@@ -88,4 +92,6 @@ def _kind(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else "".join(str(message.get("content") or "") for message in value or [])
+    if isinstance(value, str):
+        return value
+    return "".join(str(message.get("content") or message.get("tool_calls") or "") for message in value or [])

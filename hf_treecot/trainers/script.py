@@ -8,6 +8,7 @@ from pathlib import Path
 
 from accelerate.utils import is_peft_model
 from datasets import Dataset, load_dataset
+from peft import AutoPeftModelForCausalLM
 from transformers import AutoConfig, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, get_quantization_config
@@ -32,6 +33,10 @@ class ScriptArguments:
     watch: list[str] = field(
         default_factory=list,
         metadata={"help": "Held-out problems to answer while training: files, Hub datasets, letters, arithmetic."},
+    )
+    watch_split: str = field(default="test", metadata={"help": "Split of directories and Hub datasets among them."})
+    watch_config_name: str | None = field(
+        default=None, metadata={"help": "Configuration of Hub datasets among them (main for GSM8K)."}
     )
     num_watched: int = field(default=32, metadata={"help": "Problems of each."})
     watch_seed: int = field(default=1234, metadata={"help": "Seed of generated ones; not that of the training data."})
@@ -74,7 +79,13 @@ def watched_problems(script: ScriptArguments) -> list[Problem]:
     return [
         problem
         for source in script.watch
-        for problem in load_problems(source, limit=script.num_watched, seed=script.watch_seed)
+        for problem in load_problems(
+            source,
+            split=script.watch_split,
+            config_name=script.watch_config_name,
+            limit=script.num_watched,
+            seed=script.watch_seed,
+        )
     ]
 
 
@@ -142,12 +153,12 @@ def train(trainer: Trainer, script: ScriptArguments, problems: list[Problem]) ->
     trainer.train(resume_from_checkpoint=arguments.resume_from_checkpoint or last)
     trainer.save_model()
     trainer.save_state()
-    if is_peft_model(trainer.model) and trainer.is_world_process_zero():  # the next stage trains an adapter of its own
-        merged = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
-        merged.save_pretrained(directory / "merged")
-        trainer.processing_class.save_pretrained(directory / "merged")
     name = None if Path(script.dataset).is_dir() else script.dataset
     trainer.create_model_card(model_name=directory.name, dataset_name=name)
     if arguments.push_to_hub:
         trainer.push_to_hub(dataset_name=name)
+    if is_peft_model(trainer.model) and trainer.is_world_process_zero():  # the next stage trains an adapter of its own
+        merged = AutoPeftModelForCausalLM.from_pretrained(directory, dtype="auto").merge_and_unload()
+        merged.save_pretrained(directory / "merged")
+        trainer.processing_class.save_pretrained(directory / "merged")
     trainer.accelerator.print(f"The model is in {arguments.output_dir}")

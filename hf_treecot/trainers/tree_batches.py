@@ -3,14 +3,17 @@
 Pairs of one tree have the same prompt; they go into the same batch as far as its limits allow.
 """
 
+import bisect
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy
 from torch.utils.data import Sampler
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-from .tree_packing import fold, pack
+from .tree_packing import pack, shared_length
 
 
 @dataclass
@@ -35,7 +38,7 @@ class TreeBatchSampler(Sampler[list[int]]):
     Batches of pairs that keep the pairs of one tree together, the same in every process.
 
     Args:
-        examples (`list[dict]`): Tokenized pairs: `prompt_ids`, `chosen_ids`, `rejected_ids`.
+        examples (`Iterable[dict]`): Tokenized pairs: `prompt_ids`, `chosen_ids`, `rejected_ids`.
         batch_size (`int`): Pairs of a batch, at most.
         max_tokens (`int`, *optional*): Unique tokens of a batch, at most; a single pair may have more.
         num_processes (`int`): The number of batches is a multiple of it; batches are dealt out in turn.
@@ -47,7 +50,7 @@ class TreeBatchSampler(Sampler[list[int]]):
 
     def __init__(
         self,
-        examples: list[dict[str, list[int]]],
+        examples: Iterable[dict[str, list[int]]],
         batch_size: int,
         max_tokens: int | None = None,
         num_processes: int = 1,
@@ -55,10 +58,12 @@ class TreeBatchSampler(Sampler[list[int]]):
         drop_last: bool = False,
     ):
         self.seed, self.epoch = seed, 0
-        trees: dict[tuple[int, ...], list[int]] = {}
+        trees: dict[bytes, list[_Pair]] = {}
         for index, example in enumerate(examples):
-            trees.setdefault(tuple(example["prompt_ids"]), []).append(index)
-        pieces = [piece for pairs in trees.values() for piece in _cut(pairs, examples, batch_size, max_tokens)]
+            prompt = _as_bytes(example["prompt_ids"])
+            chosen, rejected = (prompt + _as_bytes(example[f"{side}_ids"]) for side in ("chosen", "rejected"))
+            trees.setdefault(prompt, []).append(_Pair(chosen, rejected, index))
+        pieces = [piece for pairs in trees.values() for piece in _cut(pairs, batch_size, max_tokens)]
         random.Random(seed).shuffle(pieces)
         batches: list[tuple[list[int], int]] = []
         for pairs, tokens in pieces:  # first fit
@@ -87,23 +92,48 @@ class TreeBatchSampler(Sampler[list[int]]):
         return len(self.batches)
 
 
-def _cut(pairs: list[int], examples: list[dict], batch_size: int, max_tokens: int | None):
+class _Pair(NamedTuple):
+    chosen: bytes
+    rejected: bytes
+    index: int
+
+
+def _as_bytes(ids: list[int]) -> bytes:
+    """Token ids in 4 bytes each, which sort as the ids do."""
+    return numpy.asarray(ids, ">i4").tobytes()
+
+
+def _cut(pairs: list[_Pair], batch_size: int, max_tokens: int | None):
     """The pairs of one tree in pieces within the limits, neighbours together: (indices, unique tokens)."""
     piece: list[int] = []
+    rows: list[bytes] = []
     size = 0
-    for pair in sorted(pairs, key=lambda i: (examples[i]["chosen_ids"], examples[i]["rejected_ids"])):
-        grown = 0 if max_tokens is None else _unique_tokens([*piece, pair], examples)
-        if piece and (len(piece) == batch_size or (max_tokens is not None and grown > max_tokens)):
+    for pair in sorted(pairs):
+        added = _insert(rows, pair.chosen) + _insert(rows, pair.rejected)
+        if piece and (len(piece) == batch_size or (max_tokens is not None and size + added > max_tokens)):
             yield piece, size
-            piece = []
-            grown = 0 if max_tokens is None else _unique_tokens([pair], examples)
-        piece, size = [*piece, pair], grown
+            piece, rows, size = [], [], 0
+            added = _insert(rows, pair.chosen) + _insert(rows, pair.rejected)
+        piece.append(pair.index)
+        size += added
     yield piece, size
 
 
-def _unique_tokens(pairs: list[int], examples: list[dict]) -> int:
-    rows = [examples[i]["prompt_ids"] + examples[i][side] for i in pairs for side in ("chosen_ids", "rejected_ids")]
-    return len(fold(rows).tokens)
+def _insert(rows: list[bytes], row: bytes) -> int:
+    """Put a row into its place among sorted rows; returns how many tokens that adds to their folded trie."""
+    place = bisect.bisect(rows, row)
+    before = rows[place - 1] if place else b""
+    after = rows[place] if place < len(rows) else None
+    rows.insert(place, row)
+    added = _new_tokens(before, row)
+    return added if after is None else added + _new_tokens(row, after) - _new_tokens(before, after)
+
+
+def _new_tokens(before: bytes, row: bytes) -> int:
+    """What a row adds to a trie after the one before it: all that they do not share, and the fork."""
+    shared = shared_length(numpy.frombuffer(before, ">i4"), numpy.frombuffer(row, ">i4"))
+    length = len(row) // 4
+    return 0 if shared == length else length - max(shared - 1, 0)
 
 
 def _even(batches: list[list[int]], num_processes: int, drop_last: bool) -> list[list[int]]:

@@ -84,7 +84,8 @@ def pack(sequences: list[list[int]], groups: list) -> dict[str, torch.Tensor]:
     Returns:
         `dict[str, torch.Tensor]`: `tree_input_ids`, `tree_position_ids` and `tree_ends`, of shape `(rows, width)`;
         `tree_index` of shape `(sequences, longest - 1)`: for token t + 1 of every sequence, where the token that
-        predicts it is in the flattened `(rows, width - 1)`, 0 beyond its end; and `tree_size`, the tokens forwarded.
+        predicts it is in the flattened `(rows, width - 1)`, 0 beyond its end; and `tree_size`, the tokens of all
+        tries.
     """
     members: dict = {}
     for index, key in enumerate(groups):
@@ -156,7 +157,9 @@ def _mask(implementation: str, ends: torch.Tensor, positions: torch.Tensor, wind
             return seen
 
         rows, width = ends.shape
-        return create_block_mask(may_see, rows, None, width, width, device=str(ends.device))
+        # Compiled, the mask is built block by block; else whole, which takes ten bytes for every pair of tokens.
+        compiled = ends.device.type == "cuda"
+        return create_block_mask(may_see, rows, None, width, width, device=str(ends.device), _compile=compiled)
     order = torch.arange(ends.shape[1], device=ends.device)
     query, key = order[:, None], order[None, :]
     seen = (key <= query) & (query < ends[:, None, :])
@@ -193,8 +196,8 @@ def packing_obstacle(model, disable_dropout: bool = True) -> str | None:
         return (
             f"attention {config._attn_implementation!r} takes no mask of this kind (sdpa, flex_attention and eager do)"
         )
-    if getattr(config, "output_router_logits", False):
-        return "the router's auxiliary loss is defined over rows"
-    if not disable_dropout:
-        return "dropout is on"
+    if "local" in getattr(config, "attention_layers", []):
+        return f"{type(base).__name__} has layers with a local window of its own kind"
+    if not disable_dropout or getattr(config, "attention_dropout", 0):
+        return "dropout is on"  # that of attention is not among what TRL's disable_dropout turns off
     return None
