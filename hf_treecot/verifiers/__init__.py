@@ -13,7 +13,7 @@ from ..errors import InvalidInputError
 from ..problems import Problem
 
 
-BUILT_IN = ("letters", "math")
+BUILT_IN = ("confidence", "instructions", "letters", "math", "planning")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Verdict:
     Args:
         reward (`float`): In [0, 1]; above one half is right.
         answer (`str`, *optional*): What was taken as the answer; None if there was none.
-        reason (`str`): Why: `"right"`, `"wrong"`, `"no_answer"`, `"unparseable"`.
+        reason (`str`): Why: `"right"`, `"wrong"`, `"no_answer"`, `"unparseable"`, `"ambiguous"` (several answers that
+            disagree), `"unverified"` (a guess, by no rule); details may follow a colon.
     """
 
     reward: float
@@ -37,14 +38,13 @@ def load_verifier(name: str) -> Callable[[str, Problem], Verdict]:
     The verifier of a name.
 
     Args:
-        name (`str`): A built-in one (`"letters"`, `"math"`), or one of your own as `"package.module:function"`.
+        name (`str`): A built-in one (`"math"`, `"planning"`, `"instructions"`, `"letters"`, `"confidence"`), or one of
+            your own as `"package.module:function"`.
 
     Raises:
         InvalidInputError: No such verifier.
     """
-    if name in BUILT_IN:
-        return importlib.import_module(f".{name}", __package__).verify
-    module_name, _, function_name = name.partition(":")
+    module_name, _, function_name = (f"{__package__}.{name}:verify" if name in BUILT_IN else name).partition(":")
     try:
         if not function_name:
             raise ImportError("it is not built in and names no function")

@@ -9,7 +9,9 @@ from .extraction import candidate_answers
 
 VERSION = "2"
 # "What is the sum of the counts of e and u in subsensual?", and all other phrasings of the seed data
-QUESTION = re.compile(r"\b([a-z]) and ([a-z])\b.*\bin (?:the word )?[\"'“‘]?([a-z]+)[\"'”’]?\s*[.?!]*\s*$", re.IGNORECASE)
+QUESTION = re.compile(
+    r"\b([a-z]) and ([a-z])\b.*\bin (?:the word )?[\"'“‘]?([a-z]+)[\"'”’]?\s*[.?!]*\s*$", re.IGNORECASE
+)
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?![\w.]*\d)")
 MAX_LENGTH = 2_000
 

@@ -12,7 +12,8 @@ VERSION = "1"
 MAX_LENGTH = 200_000  # characters of a plan
 PLAN = re.compile(r"\[PLAN\](.*?)(?=\[PLAN\]|\[PLAN END\]|\Z)", re.DOTALL | re.IGNORECASE)
 INTRODUCTION = re.compile(
-    r"(?:\bhere\s+is\s+)?(?:\b(?:the|my|final)\s+){0,2}\b(?:answer|plan)(?:\s+is)?(?:\s+as\s+follows)?\s*:", re.IGNORECASE
+    r"(?:\bhere\s+is\s+)?(?:\b(?:the|my|final)\s+){0,2}\b(?:answer|plan)(?:\s+is)?(?:\s+as\s+follows)?\s*:",
+    re.IGNORECASE,
 )
 BULLET = re.compile(r"(?:(?:step\s*)?\(?\d+\s*[.):]|[-*•+]|step\s+\d+\s)\s*", re.IGNORECASE)
 SEPARATOR = re.compile(r"\n|;|\\\\|\\n|\)\s*,?(?=\s*\()|,\s*(?:and\s+)?(?:then\s+)?(?=(?:un)?stack\b|pick\b|put\b)")
