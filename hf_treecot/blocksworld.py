@@ -8,6 +8,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 Fact = tuple[str, ...]  # ("on", "a", "b"), ("ontable", "a"), ("clear", "a"), ("holding", "a"), ("handempty",)
@@ -56,10 +57,7 @@ def effects(action: Action) -> tuple[set[Fact], set[Fact], set[Fact]]:
         raise ValueError(f"there is no action {name!r} of {len(blocks)} blocks")
     block, other = blocks[0], blocks[-1]
     free = {("clear", block), ("handempty",)}
-    if name in ("pick-up", "put-down"):
-        placed = {("ontable", block), *free}
-    else:
-        placed = {("on", block, other), *free}
+    placed = {("ontable", block) if len(blocks) == 1 else ("on", block, other), *free}
     held = {("holding", block)} if len(blocks) == 1 else {("holding", block), ("clear", other)}
     if name in ("pick-up", "unstack"):
         return placed, held, placed
@@ -238,7 +236,7 @@ def _random_state(names: Sequence[str], rng: random.Random) -> frozenset[Fact]:
     facts: set[Fact] = {("handempty",)}
     for stack in stacks:
         facts |= {("ontable", stack[0]), ("clear", stack[-1])}
-        facts |= {("on", upper, lower) for lower, upper in zip(stack, stack[1:], strict=False)}
+        facts |= {("on", upper, lower) for lower, upper in pairwise(stack)}
     return frozenset(facts)
 
 

@@ -85,7 +85,7 @@ def _ifeval(row: Row) -> list[tuple[str, str]]:
 
 
 def _multi_if(row: Row) -> list[tuple[str, str]]:
-    """One problem a turn: its prompt is all that the user has said so far, its instructions are those that hold by now."""
+    """One problem a turn: its prompt is all that the user said so far, its instructions are those that hold by now."""
     problems, turns = [], []
     for turn in (1, 2, 3):
         prompt = row.get(f"turn_{turn}_prompt")
@@ -134,8 +134,6 @@ FORMATS: Mapping[str, ProblemFormat] = {
     "math": ProblemFormat("problem", "answer", "id"),
     "letter_count": ProblemFormat("problem", "solution", "id", "letters", _whole_number),
 }  # fmt: skip
-# Configurations of Hub datasets that have no default one.
-CONFIGURATIONS: Mapping[str, str] = {"openai/gsm8k": "main", "tasksource/planbench": "task_1_plan_generation"}
 
 
 def user_turns(answer: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Problems, and where they come from: a file, a directory, a Hub dataset, or a built-in generator.
 
-How rows are read is `problem_formats`' business. This room must not know how a problem is solved or checked.
+Where rows come from is `problem_sources`' business, how they are read `problem_formats`'. This room must not know how a
+problem is solved or checked.
 """
 
 import json
@@ -12,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InvalidInputError
-from .problem_formats import CONFIGURATIONS, FORMATS, ProblemFormat
+from .problem_formats import FORMATS, ProblemFormat
+from .problem_sources import GENERATORS, load_rows
 
 
-FILE_BUILDERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
-GENERATORS = ("letters", "arithmetic", "blocksworld", "instructions")
 logger = logging.getLogger(__name__)
 
 
@@ -82,27 +82,27 @@ def load_problems(
         raise InvalidInputError(f"limit={limit} is out of range: ask for at least 1 problem")
     if source in GENERATORS:
         return list(generate_problems(source, 100 if limit is None else limit, seed))
-    dataset = _load_dataset(source, split, config_name or CONFIGURATIONS.get(source))
+    dataset = load_rows(source, split, config_name)
     if len(dataset) == 0:
         raise InvalidInputError(f"problems {source!r}: it holds no rows; give a source with at least one problem")
     how = _format(source, format, columns, dataset, verifier)
     if how.evaluation_only and not allow_evaluation_only:
         raise InvalidInputError(
-            f"problems {source!r}: this dataset ({how.license}) is for evaluation only; training data is not made from "
-            "it unless allow_evaluation_only is set"
+            f"problems {source!r}: this dataset ({how.license}) is for evaluation only; training data is not made "
+            "from it unless allow_evaluation_only is set"
         )
     return _read_rows(dataset, how, source, verifier, limit)
 
 
 def _read_rows(dataset, how: ProblemFormat, source: str, verifier: str | None, limit: int | None) -> list[Problem]:
     name = Path(source).stem if Path(source).exists() else source
-    license = dataset.info.license or how.license
+    terms = dataset.info.license or how.license
     problems: list[Problem] = []
     left_out = 0
     for index, row in enumerate(dataset):
         if limit is not None and len(problems) >= limit:
             break
-        found = _problems(row, index, how, verifier or row.get("verifier") or how.verifier, name, source, license)
+        found = _problems(row, index, how, verifier or row.get("verifier") or how.verifier, name, source, terms)
         problems += found
         left_out += not found
     if left_out:
@@ -160,78 +160,6 @@ def _random_task(generator: str, rng: random.Random) -> tuple[str, str, str]:
 
     task = {"letters": letters, "arithmetic": arithmetic}[generator].random_task(rng)
     return task.prompt, str(task.result), task.verifier
-
-
-def _load_dataset(source: str, split: str, config_name: str | None):
-    import datasets
-
-    path = Path(source)
-    bars = datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        if path.is_dir() and any(path.glob("*.pddl")):
-            return _load_pddl(sorted(path.glob("*.pddl"), key=lambda file: (len(file.name), file.name)))
-        if path.is_dir():
-            return datasets.load_dataset(str(path), config_name, split=split)
-        if path.is_file():
-            return load_file(path)
-        if path.suffix in FILE_BUILDERS or source.startswith((".", "/", "~")) or source.count("/") != 1:
-            raise InvalidInputError(
-                f"problems {source!r}: no such file, directory or generator; give the path of a "
-                f"{', '.join(FILE_BUILDERS)} file, a Hub dataset as user/name, or one of {', '.join(GENERATORS)}"
-            )
-        return datasets.load_dataset(source, config_name, split=split)
-    except (datasets.exceptions.DatasetsError, FileNotFoundError, ValueError, ConnectionError) as error:
-        if isinstance(error, InvalidInputError):
-            raise
-        reason = " ".join(str(error).split())
-        raise InvalidInputError(f"problems {source!r}: it cannot be loaded with split={split!r} ({reason})") from error
-    finally:
-        if not bars:
-            datasets.enable_progress_bars()
-
-
-def load_file(path: Path):
-    """
-    The rows of a file, as a [`~datasets.Dataset`].
-
-    Args:
-        path (`Path`): A `.json`, `.jsonl`, `.csv`, `.parquet` or `.pddl` file.
-
-    Raises:
-        InvalidInputError: It is empty, or of another type.
-    """
-    import datasets
-
-    if path.suffix == ".pddl":
-        return _load_pddl([path])
-    if path.suffix not in FILE_BUILDERS:
-        raise InvalidInputError(
-            f"problems {str(path)!r}: unknown file type; use one of {', '.join(FILE_BUILDERS)}, .pddl"
-        )
-    if path.stat().st_size == 0 or (path.suffix != ".parquet" and not path.read_text(encoding="utf-8").strip(" \n[]")):
-        raise InvalidInputError(f"problems {str(path)!r}: the file is empty; give a file with at least one problem")
-    # PlanBench's own files hold their rows in a field.
-    field = "instances" if path.suffix == ".json" and _has_instances(path) else None
-    options = {"field": field} if field else {}
-    return datasets.load_dataset(FILE_BUILDERS[path.suffix], data_files=str(path), split="train", **options)
-
-
-def _has_instances(path: Path) -> bool:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return False  # such as one row a line: its builder reads it, or says why not
-    return isinstance(content, dict) and isinstance(content.get("instances"), list)
-
-
-def _load_pddl(paths: list[Path]):
-    import datasets
-
-    # A domain has no goal.
-    texts = {path.stem: path.read_text(encoding="utf-8") for path in paths}
-    rows = [{"problem_id": name, "pddl": text} for name, text in texts.items() if ":goal" in text.lower()]
-    return datasets.Dataset.from_list(rows)
 
 
 def _format(source: str, name: str, columns: Mapping[str, str] | None, dataset, verifier: str | None) -> ProblemFormat:

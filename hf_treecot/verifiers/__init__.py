@@ -59,8 +59,16 @@ def load_verifier(name: str) -> Callable[[str, Problem], Verdict]:
     return function
 
 
+def prepare_verifier(name: str) -> None:
+    """Call the `prepare` of the module of a verifier, if there is one: what takes long and is done once."""
+    getattr(_module(name), "prepare", lambda: None)()
+
+
 def verifier_version(name: str) -> str:
     """The version of a verifier, recorded with every tree: the `VERSION` of the module it names, if there is one."""
     load_verifier(name)
-    module = f"{__package__}.{name}" if name in BUILT_IN else name.partition(":")[0]
-    return str(getattr(importlib.import_module(module), "VERSION", "unversioned"))
+    return str(getattr(_module(name), "VERSION", "unversioned"))
+
+
+def _module(name: str):
+    return importlib.import_module(f"{__package__}.{name}" if name in BUILT_IN else name.partition(":")[0])

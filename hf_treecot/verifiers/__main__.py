@@ -21,7 +21,8 @@ from typing import Any
 
 from ..diagnostics import answer_thought
 from ..errors import InvalidInputError, VerifierError
-from ..problems import Problem, load_file
+from ..problem_sources import load_file
+from ..problems import Problem
 from . import Verdict, load_verifier
 from .worker import VerifierPool
 

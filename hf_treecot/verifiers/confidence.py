@@ -1,4 +1,4 @@
-"""A reward without a rule, for open-ended problems: how sure a model is of an answer's tokens (Marco-o1 v1, section 4).
+"""A reward without a rule, for open-ended problems: how sure a model is of an answer's tokens (Marco-o1 v1).
 
 It is **unverified**: a model may be sure and wrong. Every verdict says so in its reason, every tree in its provenance;
 do not mix its trees with verified ones. It asks a server with OpenAI's `/v1/completions` that echoes a prompt with its
@@ -83,7 +83,8 @@ def ask(prompt: str, answer: str) -> tuple[Mapping, int]:
     url, model = os.environ.get("TREECOT_CONFIDENCE_URL"), os.environ.get("TREECOT_CONFIDENCE_MODEL")
     if not url or not model:
         raise ValueError(
-            "no server is named: set TREECOT_CONFIDENCE_URL (such as http://127.0.0.1:8000) and TREECOT_CONFIDENCE_MODEL"
+            "no server is named: set TREECOT_CONFIDENCE_URL (such as http://127.0.0.1:8000) and "
+            "TREECOT_CONFIDENCE_MODEL"
         )
     key = os.environ.get("TREECOT_CONFIDENCE_API_KEY")
     before = f"{prompt}\n\n"

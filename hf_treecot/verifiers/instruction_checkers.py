@@ -1,4 +1,4 @@
-"""Where our checks differ from lm-eval's: a letter that is none, and Multi-IF's rules for other languages than English.
+"""Where our checks differ from lm-eval's: letters that are none, and Multi-IF's rules for other languages.
 
 Multi-IF counts words and sentences of Chinese, Japanese, Thai and Hindi otherwise than IFEval, and takes their
 quotation marks; the rules are those of its published evaluation code, the checkers around them are lm-eval's.

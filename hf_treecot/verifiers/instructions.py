@@ -1,4 +1,4 @@
-"""Instructions that can be checked: IFEval's 25 kinds (lm-eval's checkers) and Multi-IF's rules for other languages."""
+"""Instructions that can be checked: IFEval's 25 kinds, by lm-eval's checkers, and Multi-IF's other languages."""
 
 import functools
 import json
@@ -44,6 +44,11 @@ def checkers(multilingual: bool = False) -> Mapping[str, type]:
     from . import instruction_checkers
 
     return {**INSTRUCTION_DICT, **(instruction_checkers.MULTI_IF if multilingual else instruction_checkers.IFEVAL)}
+
+
+def prepare() -> None:
+    """Load the checkers, which takes seconds; a worker does so before its clock runs."""
+    checkers()
 
 
 def load_checker(instruction: Mapping[str, Any], multilingual: bool = False):

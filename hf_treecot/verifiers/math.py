@@ -32,8 +32,10 @@ SYMBOLS = {
 }  # fmt: skip
 SYMBOL = re.compile("|".join(map(re.escape, SYMBOLS)))
 INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-SPACE = re.compile(r"\\[,;: ]|\\q?quad\b|(?<!\\)~|[\u00a0\u2000-\u200a\u202f]|\s+")
+SPACE = re.compile(r"(?<!\\)\\[,;: ]|\\q?quad\b|(?<!\\)~|[\u00a0\u2000-\u200a\u202f]|\s+")
 DELIMITERS = re.compile(r"\$+(.*?)\$+|\\\((.*)\\\)|\\\[(.*)\\\]", re.DOTALL)
+CELL = re.compile(r"(?<!\\)&|\\\\(?![a-zA-Z])")
+TIMES_I = re.compile(r"(?<=\d)\s*\\cdot\s*i\b")
 THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3}(?:\{,\}\d{3}| \d{3})+)(?!\d| \d)")
 TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 PERCENT = re.compile(r"\s*(?:\\?%|\bper ?cent\b)", re.IGNORECASE)
@@ -150,7 +152,10 @@ def normalize(answer: str) -> str:
     answer = SPACE.sub(" ", answer).strip()
     if whole := DELIMITERS.fullmatch(answer):
         answer = next(group for group in whole.groups() if group is not None)
+    if (whole := TEXT.fullmatch(answer)) and re.fullmatch(r"[-+]?[\d.,]+", whole.group(1).strip()):
+        answer = whole.group(1).strip()
     answer = re.sub(r"\\(?:left|right)(?![a-z])\s*", "", answer.strip().rstrip(".,")).strip()
+    answer = CELL.sub(r" \g<0> ", TIMES_I.sub("i", answer))
     answer = THOUSANDS.sub(lambda match: re.sub(r"\D", "", match.group()), answer)
     answer = MIXED.sub(r"\1\\frac{\2}{\3}", answer)
     answer = PERCENT.sub(r"\%", answer)

@@ -1,4 +1,4 @@
-"""Plans for Blocksworld: every line must be an action, every action must be possible, the goal must hold at the end."""
+"""Plans for Blocksworld: every line is an action, every action is possible, and at the end the goal holds."""
 
 import re
 
@@ -62,7 +62,7 @@ def parse_plan(text: str) -> list[Action]:
 
 
 def stated_plans(completion: str) -> list[str]:
-    r"""The plans that a text states: what is between `[PLAN]` and `[PLAN END]`, else in boxes, else after "answer is:"."""
+    r"""The plans that a text states: between `[PLAN]` and `[PLAN END]`, else in boxes, else after "answer is:"."""
     plans = PLAN.findall(completion) or [re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", plan) for plan in boxed(completion)]
     if not plans:
         preamble, *plans = INTRODUCTION.split(re.split(r"(?i)\[PLAN END\]", completion)[0])

@@ -17,7 +17,7 @@ from dataclasses import asdict, fields
 
 from ..errors import InvalidInputError, VerifierError
 from ..problems import Problem
-from . import Verdict, load_verifier
+from . import Verdict, load_verifier, prepare_verifier
 
 
 MEBIBYTE = 2**20
@@ -213,6 +213,7 @@ def _serve(memory_limit: int, lifetime: float) -> None:
         try:
             problem = Problem(**request["problem"])
             verify = load_verifier(problem.verifier)
+            prepare_verifier(problem.verifier)
             print(json.dumps({"loaded": True}), file=replies, flush=True)
             with _lifetime(lifetime):
                 reply = json.dumps(asdict(verify(request["completion"], problem)))
