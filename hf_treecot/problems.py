@@ -1,7 +1,7 @@
 """Problems, and where they come from: a file, a directory, a Hub dataset, or a built-in generator.
 
-Where rows come from is `problem_sources`' business, how they are read `problem_formats`'. This room must not know how a
-problem is solved or checked.
+Where rows come from is `problem_sources`' business, how they are read `problem_formats`'. This room must not know how
+a problem is solved or checked.
 """
 
 import json

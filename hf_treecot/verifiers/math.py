@@ -143,7 +143,8 @@ def _equal(gold: str, answer: str) -> bool:
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> list:
     # math-verify's own limits use signal.alarm, which works in main threads only and cannot stop C code.
-    return math_verify.parse(f"\\boxed{{{text}}}", parsing_timeout=None)
+    # Its other extraction would take the last number of what is no LaTeX, right by accident.
+    return math_verify.parse(f"\\boxed{{{text}}}", [math_verify.LatexExtractionConfig()], parsing_timeout=None)
 
 
 def normalize(answer: str) -> str:
