@@ -79,7 +79,7 @@ def test_loose_forgives_a_first_or_last_line_and_asterisks():
         ("วันนี้อากาศดีมาก\nเราไปสวนกันเถอะ\nคุณจะมาไหม", "sentences", 3, False, True),
         ("河边的老花园傍晚非常安静孩子们喜欢去那里", "words", 20, False, True),
         ("川のそばの古い庭は夕方とても静かです", "words", 18, False, True),
-        ("สวนเก่าริมแม่น้ำเงียบมากในตอนเย็น", "words", 8, False, True),
+        ("สวนเก่าริมแม่น้ำเงียบมากในตอนเย็น", "words", 7, False, True),
         (f"{SENTENCE}.", "words", 11, True, True),
         (f"{SENTENCE}.", "words", 12, False, False),
     ],

@@ -141,9 +141,14 @@ def test_made_up_letter_problems_are_of_the_real_kind():
         ("x.jsonl", "{not json", {}, "cannot be loaded"),
         ("x.jsonl", '{"prompt": "q", "answer": "1"}', {"limit": 0}, "limit=0 is out of range"),
         ("x.jsonl", '{"problem": "q", "expected_answer": "1000"}', {"format": "aime"}, "whole numbers from 0 to 999"),
-        ("x.jsonl", '{"query": "q", "ground_truth_plan": "p"}', {}, "row 0: columns query, ground_truth_plan"),
+        (
+            "x.jsonl",
+            '{"query": "q", "ground_truth_plan": "p"}',
+            {},
+            "row 0: its query, ground_truth_plan are no problem",
+        ),
         ("x.pddl", "(define", {}, "holds no rows"),
-        ("x.pddl", "(define (:goal))", {}, "row 0: columns pddl.*a problem needs"),
+        ("x.pddl", "(define (:goal))", {}, "row 0: its pddl are no problem.*a problem needs"),
     ],
 )
 def test_bad_sources_are_refused_with_name_and_remedy(tmp_path, name, content, options, message):
