@@ -7,7 +7,8 @@ from hf_treecot.problems import Problem
 from hf_treecot.verifiers import verifier_version
 from hf_treecot.verifiers.confidence import mean_confidence, verify
 from hf_treecot.verifiers.worker import VerifierPool
-from tests.mock_completions_server import MockCompletionsServer
+
+from .mock_completions_server import MockCompletionsServer
 
 
 PROBLEM = Problem("p", "Write something surely nice.", "", "confidence")
