@@ -36,6 +36,7 @@ PLANBENCH, IFEVAL, MULTI_IF = (
 )  # fmt: skip
 MATH_PER_KIND = 12
 NUM_MUTATED_PLANS = 400
+VERIFIERS = ("math", "planning", "instructions", "letters")
 TOKENS_AN_ANSWER = 112  # of the demo: 88,440 generated tokens for 787 answers
 HOSTILE = {
     "braces nested 100,000 deep": r"\boxed{" + "{" * 100_000 + "42" + "}" * 100_000 + "}",
@@ -233,10 +234,12 @@ async def print_hostile(limit: float) -> None:
 async def print_speed(cases: Sequence[Case]) -> None:
     """Checks per second, alone and through a pool."""
     print("\n### Throughput\n\n| verifier | alone, checks/s | pool of 2, checks/s |\n| --- | --- | --- |")
-    for name in ("math", "planning", "instructions", "letters"):
-        prepare_verifier(name)
-        verify = load_verifier(name)
-        mine = random.Random(name).sample([case for case in cases if case.problem.verifier == name], 400)
+    groups = {name: [c for c in cases if c.problem.verifier == name] for name in VERIFIERS}
+    groups["math, whole numbers only"] = [c for c in groups["math"] if c.kind in ("integer", "competition")]
+    for name, group in groups.items():
+        prepare_verifier(group[0].problem.verifier)
+        verify = load_verifier(group[0].problem.verifier)
+        mine = random.Random(name).sample(group, 400)
         started = time.perf_counter()
         for case in mine:
             verify(case.completion, case.problem)

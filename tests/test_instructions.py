@@ -1,14 +1,18 @@
 import json
 import random
+import sys
 
+import nltk
 import pytest
 from instruction_cases import SENTENCE, followed_and_broken
+from nltk.tokenize.punkt import PunktTokenizer
 
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.instruction_problems import ALONE, GROUPS, random_instructions
 from hf_treecot.problem_formats import user_turns
 from hf_treecot.problems import Problem, load_problems
 from hf_treecot.verifiers.instructions import checkers, follow, verify
+from hf_treecot.verifiers.nltk_data import install_punkt
 
 
 ARGUMENTS = {
@@ -163,3 +167,19 @@ def test_multi_if_accumulates_and_is_for_evaluation_only(tmp_path):
     assert verify("Tea is warm.", second).reason == "wrong: detectable_format:title"
     assert verify("<<Tea>> Tea, it is warm.", second).reason == "wrong: punctuation:no_comma"
     assert verify("<<Tea>> Tea is warm.", second).reward == 1.0
+
+
+def test_the_sentence_splitter_is_installed_without_a_download_or_the_remedy_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TREECOT_CACHE", str(tmp_path))
+    monkeypatch.setattr(nltk.data, "path", [])
+    with (
+        monkeypatch.context() as without,
+        pytest.raises(ImportError, match="run `python -m nltk.downloader punkt_tab`"),
+    ):
+        without.setitem(sys.modules, "punkt", None)
+        install_punkt()
+    install_punkt()
+    install_punkt()
+    assert nltk.data.path == [str(tmp_path / "nltk_data")]
+    assert nltk.data.find("tokenizers/punkt_tab/english/").startswith(str(tmp_path))
+    assert len(PunktTokenizer("english").tokenize("Dr. Smith, e.g., came at 5 p.m. today. He left.")) == 2
