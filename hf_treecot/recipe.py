@@ -46,7 +46,9 @@ def _checked(name: str, value: Any, annotation: Any) -> Any:
     if number and str in kinds:
         return str(value)
     wanted = " or ".join("empty" if kind is NoneType else getattr(kind, "__name__", str(kind)) for kind in kinds)
-    raise InvalidInputError(f"{name}={value!r} in the YAML file: it must be {wanted.replace('list', 'a list of text')}")
+    raise InvalidInputError(
+        f"{name}={value!r} in the YAML file: it must be {wanted.replace('list', 'a list of text')}"
+    )
 
 
 def parse(arguments: type | tuple[type, ...], description: str | None, args: list[str] | None = None) -> Any:
