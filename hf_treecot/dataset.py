@@ -1,11 +1,12 @@
 """The dataset of a run: one directory with three configs, `trees`, `sft` and `preference`.
 
 `trees` is lossless: the other two can be made again from it. This room knows columns and files; it must not know how
-rows are chosen, nor the Hub.
+rows are chosen, nor how they are published.
 """
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -72,6 +73,7 @@ FEATURES = {
         }
     ),
 }
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 ROWS_A_GROUP = 500  # rows that are in memory at the same time
 
 
@@ -146,22 +148,45 @@ class DatasetWriter:
             self._unfinished.rename(self.directory)
 
 
-def load_trees(directory: Path | str) -> Iterator[Tree]:
+def load_trees(source: Path | str, *, revision: str | None = None) -> Iterator[Tree]:
     """
-    The trees of a run or of its dataset, one after the other.
+    The trees of a run, of its dataset, or of a dataset on the Hub, one after the other.
 
     Args:
-        directory (`Path` or `str`): A run's directory, or its `dataset` directory.
+        source (`Path` or `str`): A run's directory, its `dataset` directory, or the name of a dataset of trees on the
+            Hub (`"user/name"`).
+        revision (`str`, *optional*): Revision of a dataset on the Hub.
 
     Raises:
-        InvalidInputError: There is no dataset.
+        InvalidInputError: There is no such dataset or revision, or it holds no trees.
     """
-    directory = Path(directory)
+    if not Path(source).exists() and HUB_NAME.fullmatch(str(source)):
+        return _load_trees_from_hub(str(source), revision)
+    directory = Path(source)
     path = directory / "dataset" if (directory / "dataset").is_dir() else directory
     if not (path / "trees").is_dir():
-        raise InvalidInputError(f"trees {str(directory)!r}: there is no dataset; give the directory of a finished run")
+        raise InvalidInputError(
+            f"trees {str(source)!r}: there is no dataset; give the directory of a finished run or user/name on the Hub"
+        )
     dataset: Iterable[dict] = load_dataset(str(path), "trees", split="train", streaming=True)
     return (tree_from_row(row) for row in dataset)
+
+
+def _load_trees_from_hub(name: str, revision: str | None) -> Iterator[Tree]:
+    """All splits of the `trees` configuration, one after the other."""
+    try:
+        splits = load_dataset(name, "trees", revision=revision, streaming=True)
+    except (FileNotFoundError, ValueError, ConnectionError) as error:  # no such dataset, no such configuration
+        raise InvalidInputError(
+            f"trees {name!r}: there is no directory of that name, and on the Hub no dataset that could be read at "
+            f"revision {revision or 'main'!r} ({str(error).splitlines()[0]})"
+        ) from error
+    for split, dataset in splits.items():
+        if missing := FEATURES["trees"].keys() - (dataset.column_names or ()):
+            raise InvalidInputError(
+                f"trees {name!r}: it is no dataset of ours: split {split!r} has no column {min(missing)!r}"
+            )
+    return (tree_from_row(row) for dataset in splits.values() for row in dataset)
 
 
 def tree_from_row(row: dict[str, Any]) -> Tree:
