@@ -160,13 +160,14 @@ def draw_lengths(counts: Mapping[str, Counter[int]], label: str, path: Path) -> 
     if not counts:
         return None
     longest = max(max(counter) for counter in counts.values())
-    colours = {"right": "#1a9850", "chosen": "#1a9850", "wrong": "#d73027", "rejected": "#d73027"}
-    figure = Figure(figsize=(7, 3), layout="constrained")
-    axes = figure.add_subplot()
+    colours = {"right": "#1a9850", "chosen": "#1a9850", "wrong": "#d73027", "rejected": "#d73027", "sft": "#4575b4"}
+    figure = Figure(figsize=(7, 3))
+    axes = figure.add_axes((0.1, 0.17, 0.88, 0.79))
     for name, counter in counts.items():
         axes.hist(
             list(counter), bins=40, range=(0, longest + 1), weights=list(counter.values()), histtype="stepfilled",
-            alpha=0.45, color=colours.get(name, "#4575b4"), label=f"{name} ({counter.total()})",
+            facecolor=(colours[name], 0.15), edgecolor=colours[name], linewidth=1.5,
+            label=f"{name} ({counter.total()})",
         )  # fmt: skip
     axes.set_xlabel(label)
     axes.set_ylabel("count")

@@ -186,7 +186,7 @@ class Repository:
             return with_retries(call)
         except RevisionNotFoundError as error:
             raise InvalidInputError(
-                f"revision={self.revision!r}: {self.repo_type} {self.repo_id!r} has no such branch; make it first with "
+                f"revision={self.revision!r}: {self.repo_type} {self.repo_id!r} has no such branch; make it with "
                 f"`hf repos branch create {self.repo_id} {self.revision} --repo-type {self.repo_type}`"
             ) from error
         except ValueError as error:

@@ -7,11 +7,10 @@
 Log in first with `hf auth login`. Run the same command again after any interruption: it goes on where it was.
 """
 
-import sys
 from dataclasses import dataclass, field
 
 from hf_treecot import recipe
-from hf_treecot.errors import HubError, InvalidInputError
+from hf_treecot.errors import InvalidInputError
 from hf_treecot.hub import push_model, push_space, push_trees
 from hf_treecot.repository import Published
 
@@ -25,7 +24,7 @@ class Arguments:
     model: str | None = field(default=None, metadata={"help": "The directory of a model."})
     space: str | None = field(default=None, metadata={"help": "The directory of a Space."})
     private: bool | None = field(
-        default=None, metadata={"help": "Whether only you may see it. Default: as it is, or as your account has it."}
+        default=None, metadata={"help": "true: only you may see it. Default: as it is, or as your account has it."}
     )
     revision: str = field(default="main", metadata={"help": "The branch, which must be there."})
     test_fraction: float = field(
@@ -63,17 +62,12 @@ def publish(arguments: Arguments) -> Published:
     return push_space(arguments.space, arguments.repo_id, **common)
 
 
-def main() -> int:
+def main() -> None:
     """Publish, then say where it is."""
     arguments = recipe.parse(Arguments, __doc__)
-    try:
-        published = recipe.run(lambda: publish(arguments), resume="Run the same command again to go on.")
-    except HubError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    published = recipe.run(lambda: publish(arguments), resume="Run the same command again to go on.")
     print(f"{'Published' if published.changed else 'Unchanged'}: {published.url} at {published.commit}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,10 +1,9 @@
 """Select other SFT and preference rows from trees that are there already, also from the Hub. Nothing is generated.
 
-    python recipes/select_rows.py --trees runs/demo --preference all --output_dir runs/all
-    python recipes/select_rows.py --trees user/name --tokenizer Qwen/Qwen2.5-1.5B-Instruct --sft shortest
+python recipes/select_rows.py --trees runs/demo --preference all --output_dir runs/all
+python recipes/select_rows.py --trees user/name --tokenizer Qwen/Qwen2.5-1.5B-Instruct --sft shortest
 """
 
-import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -54,12 +53,11 @@ def select(arguments: Arguments) -> BuildReport:
     return select_again(trees, selector, Path(arguments.output_dir), arguments.trees)
 
 
-def main() -> int:
+def main() -> None:
     """Select, then say what came of it."""
     arguments = recipe.parse(Arguments, __doc__)
     print_report(recipe.run(lambda: select(arguments)), Path(arguments.output_dir))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

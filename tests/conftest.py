@@ -38,10 +38,11 @@ def loopback_hub():
 @pytest.fixture
 def hub(loopback_hub, monkeypatch):
     """An empty Hub at `HF_ENDPOINT`, clients that may use it, and a token of its user `user` who may write."""
-    from huggingface_hub import HfFileSystem
+    from huggingface_hub import HfFileSystem, constants
 
     loopback_hub.reset()
     HfFileSystem.clear_instance_cache()
+    shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)  # what another test's Hub had under the same names
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # of processes that the test starts

@@ -14,10 +14,18 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "recipes"))
 import build_trees  # noqa: E402
 import draw_tree  # noqa: E402
+import publish  # noqa: E402
+import select_rows  # noqa: E402
 import train_starter  # noqa: E402
 
 
-RECIPES = {"build_trees": build_trees, "draw_tree": draw_tree, "train_starter": train_starter}
+RECIPES = {
+    "build_trees": build_trees,
+    "draw_tree": draw_tree,
+    "publish": publish,
+    "select_rows": select_rows,
+    "train_starter": train_starter,
+}
 
 
 def run(name, *args, cwd=None):

@@ -14,6 +14,7 @@ import json
 import re
 import socket
 import struct
+import sys
 import tempfile
 import threading
 from dataclasses import dataclass, field
@@ -31,8 +32,9 @@ class Fault:
 
     Args:
         kind (`str`): `"refuse"` (the connection is reset before anything is done), `"status"` (nothing is done, and
-            `status` is the reply), `"drop"` (the connection ends in the middle of the reply's body), or `"die"`
-            (everything is done, and the connection is reset before the reply).
+            `status` is the reply), `"stall"` (nothing is done, until the client gives up), `"drop"` (everything is
+            done, and the connection ends in the middle of the reply's body), or `"die"` (everything is done, and the
+            connection is reset before the reply).
         request (`str`): Pattern of the requests that it befalls, as `METHOD /path`.
         times (`int`): How often it happens.
         status (`int`): Of a `"status"`.
@@ -78,16 +80,14 @@ class LoopbackHub:
     def __init__(self, listener: socket.socket | None = None, directory: Path | None = None):
         self._folder = tempfile.TemporaryDirectory(prefix="loopback_hub_")
         self.blobs = Blobs(Path(self._folder.name))
-        self.users = {"hf_loopback_write": User("user"), "hf_loopback_read": User("user", role="read")}
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler, bind_and_activate=False)
-        self.server.daemon_threads, self.server.hub = True, self
+        self.server = _Server(("127.0.0.1", 0), _Handler, bind_and_activate=False)
+        self.server.hub = self
         if listener is not None:
             self.server.socket.close()
             self.server.socket = listener
         else:
             self.server.server_bind()
         self.server.server_address = self.server.socket.getsockname()
-        self.server.request_queue_size = 64
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         self.reset()
         for path in sorted(directory.glob("*/*/*")) if directory else ():
@@ -106,7 +106,9 @@ class LoopbackHub:
         self._folder.cleanup()
 
     def reset(self) -> None:
-        """Forget all repositories, faults and requests."""
+        """Forget all repositories, faults, requests and uploads, and all users but `user`."""
+        self.users = {"hf_loopback_write": User("user"), "hf_loopback_read": User("user", role="read")}
+        self.blobs.clear()
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.faults: list[Fault] = []
         self.requests: list[str] = []
@@ -155,10 +157,20 @@ class LoopbackHub:
         return None
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+    hub: LoopbackHub
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), ConnectionError):  # clients may go away
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: ThreadingHTTPServer
+    server: _Server
 
     def log_message(self, *_):
         pass
@@ -167,7 +179,9 @@ class _Handler(BaseHTTPRequestHandler):
         hub = self.server.hub
         body = self._read_body()
         fault = hub.fault_of(f"{self.command} {self.path}")
-        if fault and fault.kind == "refuse":
+        if fault and fault.kind == "stall":
+            self.connection.recv(1)  # nothing, when the client has gone
+        if fault and fault.kind in ("refuse", "stall"):
             return self._reset()
         if fault and fault.kind == "status":
             headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
@@ -211,15 +225,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Close the connection with a reset, as a machine that goes down does."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
+        self.rfile.close()  # which holds on to the socket
         self.connection.close()
-        self.wfile = self.rfile = _Closed()
-
-
-class _Closed:
-    closed = True
-
-    def close(self):
-        pass
 
 
 _REPOSITORY = r"/(?P<kind>datasets|spaces)?/?(?P<repo_id>[^/]+/[^/]+)"

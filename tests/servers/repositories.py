@@ -71,6 +71,10 @@ class Blobs:
     def __init__(self, directory: Path):
         self.directory = directory
 
+    def clear(self) -> None:
+        for path in self.directory.iterdir():
+            path.unlink()
+
     def path(self, sha256: str) -> Path:
         return self.directory / sha256
 
