@@ -4,6 +4,10 @@ import asyncio
 import json
 import logging
 import os
+import re
+import runpy
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,12 +111,10 @@ def test_trees_come_back_equal(hub, run):
 def test_trainers_take_what_was_pushed(hub, run, tmp_path):
     from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-    from hf_treecot.trainers import CDPOConfig, CDPOTrainer
-
     push(run)
     model = save_tiny(tmp_path / "model")
     for config, trainer_class, config_class in (
-        ("sft", SFTTrainer, SFTConfig), ("preference", DPOTrainer, DPOConfig), ("preference", CDPOTrainer, CDPOConfig),
+        ("sft", SFTTrainer, SFTConfig), ("preference", DPOTrainer, DPOConfig),
     ):  # fmt: skip
         arguments = config_class(
             output_dir=str(tmp_path / "out"), max_steps=1, report_to="none", bf16=False, use_cpu=True, max_length=None,
@@ -603,3 +605,32 @@ def test_the_card_is_read_by_the_hubs_own_parser(hub, run):
     for name in ("assets/chains.png", "assets/rows.png"):
         assert f"]({name})" in card.text
         assert files[name].startswith(b"\x89PNG")
+
+
+def test_the_readme_works_as_it_stands(hub, run, tmp_path, monkeypatch, capsys):
+    _, _, section = (ROOT / "README.md").read_text().partition("\n## Publish\n")
+    blocks = re.findall(r"```(bash|python)\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
+    assert [language for language, _ in blocks] == ["bash", "python", "bash"]
+    shutil.copytree(run, tmp_path / "runs" / "demo")
+    save_tiny(tmp_path / "runs" / "demo" / "cdpo")
+    lighteval_results(tmp_path, **{"treecot:letters|0": {"accuracy": 0.5}})
+    (tmp_path / "spaces" / "treecot").mkdir(parents=True)
+    (tmp_path / "spaces" / "treecot" / "README.md").write_text("---\nsdk: gradio\n---\n")
+    monkeypatch.chdir(tmp_path)
+    for language, block in blocks:
+        if language == "python":
+            names = {}
+            exec(block, names)
+            assert by_id(names["trees"]) == by_id(load_trees(run))
+            assert names["pairs"].features == FEATURES["preference"]
+            continue
+        for command in block.splitlines():
+            python, recipe, *arguments = shlex.split(command)
+            assert python == "python"
+            monkeypatch.setattr(sys, "argv", [recipe, *arguments])
+            runpy.run_path(str(ROOT / recipe), run_name="__main__")
+    assert capsys.readouterr().out.count("Published: ") == 4
+    assert {key: bool(hub.commits(*key)) for key in hub.repositories} == {
+        ("datasets", "user/treecot-demo"): True, ("models", "user/treecot-demo-cdpo"): True,
+        ("spaces", "user/treecot-demo-space"): True, ("datasets", "user/treecot-demo-all"): True,
+    }  # fmt: skip

@@ -6,6 +6,8 @@ rights, private repositories. Faults are injected on request. What it cannot do:
     with LoopbackHub() as hub:
         hub.add("datasets", "user/name", Path("a_folder"))
         hub.faults.append(Fault("die", "POST .*/commit/"))
+
+`python -m tests.servers.hub [DIRECTORY]` serves until it is interrupted, and says how to use it.
 """
 
 import base64
@@ -477,3 +479,15 @@ def _resolve(call: _Call) -> Reply:
         content.seek(first)
         headers["Content-Range"] = f"bytes {first}-{last}/{file.size}"
         return Reply(content.read(last - first + 1), 206, headers)
+
+
+def main() -> None:
+    """Serve, perhaps a directory of repositories, until interrupted."""
+    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    with LoopbackHub(directory=directory) as hub:
+        print(f"export HF_ENDPOINT={hub.url} HF_TOKEN={next(iter(hub.users))} HF_HUB_DISABLE_XET=1", flush=True)
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
