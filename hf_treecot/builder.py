@@ -157,9 +157,8 @@ def select_again(trees: Iterable[Tree], selector: Selector, output_dir: Path, so
 
     def records() -> Iterator[dict]:
         for tree in trees:
-            record = tree.to_record()
-            report.count(record["statistics"])
-            yield record
+            report.count(tree.statistics)
+            yield tree.to_record()
         if not report.trees:
             raise InvalidInputError(f"trees {source!r}: there are none; give a dataset with at least one tree")
 

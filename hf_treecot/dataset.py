@@ -6,17 +6,20 @@ rows are chosen, nor how they are published.
 
 import hashlib
 import json
-import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from datasets import Dataset, Features, List, Value, load_dataset
+from datasets import Dataset, Features, List, Value
 
 from .errors import InvalidInputError
+from .repository import HUB_NAME, download_dataset
 from .tree import Tree
 
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _TEXT, _INTEGER, _FLOAT = Value("string"), Value("int64"), Value("float64")
 _MESSAGES = List({"role": _TEXT, "content": _TEXT})
@@ -73,7 +76,6 @@ FEATURES = {
         }
     ),
 }
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 ROWS_A_GROUP = 500  # rows that are in memory at the same time
 
 
@@ -161,32 +163,35 @@ def load_trees(source: Path | str, *, revision: str | None = None) -> Iterator[T
         InvalidInputError: There is no such dataset or revision, or it holds no trees.
     """
     if not Path(source).exists() and HUB_NAME.fullmatch(str(source)):
-        return _load_trees_from_hub(str(source), revision)
-    directory = Path(source)
-    path = directory / "dataset" if (directory / "dataset").is_dir() else directory
+        path = download_dataset(str(source), "trees/*.parquet", revision)
+    else:
+        path = Path(source) / "dataset" if (Path(source) / "dataset").is_dir() else Path(source)
     if not (path / "trees").is_dir():
         raise InvalidInputError(
             f"trees {str(source)!r}: there is no dataset; give the directory of a finished run or user/name on the Hub"
         )
-    dataset: Iterable[dict] = load_dataset(str(path), "trees", split="train", streaming=True)
-    return (tree_from_row(row) for row in dataset)
+    return (tree_from_row(row) for table in read_tables(path, "trees") for row in table.to_pylist())
 
 
-def _load_trees_from_hub(name: str, revision: str | None) -> Iterator[Tree]:
-    """All splits of the `trees` configuration, one after the other."""
-    try:
-        splits = load_dataset(name, "trees", revision=revision, streaming=True)
-    except (FileNotFoundError, ValueError, ConnectionError) as error:  # no such dataset, no such configuration
-        raise InvalidInputError(
-            f"trees {name!r}: there is no directory of that name, and on the Hub no dataset that could be read at "
-            f"revision {revision or 'main'!r} ({str(error).splitlines()[0]})"
-        ) from error
-    for split, dataset in splits.items():
-        if missing := FEATURES["trees"].keys() - (dataset.column_names or ()):
-            raise InvalidInputError(
-                f"trees {name!r}: it is no dataset of ours: split {split!r} has no column {min(missing)!r}"
-            )
-    return (tree_from_row(row) for dataset in splits.values() for row in dataset)
+def read_tables(path: Path, config: str) -> "Iterator[pyarrow.Table]":
+    """
+    The rows of a configuration, some hundreds at a time.
+
+    Args:
+        path (`Path`): A run's `dataset` directory, or a copy of a published one.
+        config (`str`): `"trees"`, `"sft"` or `"preference"`.
+
+    Raises:
+        InvalidInputError: A file that is not of ours.
+    """
+    import pyarrow.parquet
+
+    for file in sorted((path / config).glob("*.parquet")):
+        with pyarrow.parquet.ParquetFile(file) as content:
+            if missing := FEATURES[config].keys() - content.schema_arrow.names:
+                raise InvalidInputError(f"{file.name} of {config} has no column {min(missing)!r}: it is not of ours")
+            for batch in content.iter_batches(batch_size=ROWS_A_GROUP):
+                yield pyarrow.Table.from_batches([batch])
 
 
 def tree_from_row(row: dict[str, Any]) -> Tree:

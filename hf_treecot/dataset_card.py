@@ -70,7 +70,7 @@ class TreeStatistics:
         self.with_right += bool(chains["right"])
         has_pair = bool(chains["right"] and chains["wrong"])
         self.with_pair += has_pair
-        self.sums.update(tree.to_record()["statistics"])
+        self.sums.update(tree.statistics)
         self.kinds.update(node.kind for node in tree.nodes[1:])
         self.patterns[tree.pattern] += 1
         self.verifiers[tree.provenance.get("verifier", tree.problem.verifier)] += 1

@@ -14,12 +14,12 @@ from pathlib import Path
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData, RepoCard
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from .dataset import FEATURES, HUB_NAME, load_trees
+from .dataset import FEATURES, load_trees, read_tables
 from .dataset_card import TreeStatistics, inline, write_card
 from .errors import InvalidInputError
 from .evaluation.results import read_results
-from .repository import Published, Repository, with_retries
-from .shards import MAX_SHARD_SIZE, read_tables, write_shards
+from .repository import HUB_NAME, Published, Repository, with_retries
+from .shards import MAX_SHARD_SIZE, check_test_fraction, write_shards
 
 
 LENGTH_COLUMNS = {"sft": {"length": "sft"}, "preference": {"chosen_length": "chosen", "rejected_length": "rejected"}}
@@ -63,15 +63,17 @@ def push_trees(
     """
     run_dir = Path(run_dir)
     dataset = run_dir / "dataset" if (run_dir / "dataset").is_dir() else run_dir
-    statistics = TreeStatistics.of(load_trees(dataset))
-    if not statistics.trees:
+    trees = load_trees(dataset)
+    if not any(len(table) for table in read_tables(dataset, "trees")):
         raise InvalidInputError(f"run_dir={str(run_dir)!r}: the run is empty; build at least one tree first")
+    check_test_fraction(test_fraction)
+    repository = Repository.claim(repo_id, "dataset", private, revision, token)
+    repository.check_is_ours()
+    statistics = TreeStatistics.of(trees)
     report = run_dir / "report.json"
     with tempfile.TemporaryDirectory(prefix="treecot-publish-") as temporary:
         directory = Path(temporary)
         rows = write_shards(dataset, directory, test_fraction=test_fraction, max_shard_size=max_shard_size)
-        repository = Repository.claim(repo_id, "dataset", private, revision, token)
-        repository.check_is_ours()
         write_card(
             directory,
             repository.repo_id,

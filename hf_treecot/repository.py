@@ -1,4 +1,4 @@
-"""A repository on the Hub that is made to hold certain files: in one commit, whatever goes wrong on the way.
+"""A repository on the Hub that is made to hold certain files: in one commit, whatever goes wrong on the way. And back.
 
 Files are uploaded first and become visible together, so that a reader sees the old state or the new one. Every step
 can be repeated, so that is what happens when something fails, here and in the next call.
@@ -8,6 +8,7 @@ import fnmatch
 import hashlib
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,10 +16,18 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    get_token,
+    is_offline_mode,
+    snapshot_download,
+)
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
+    LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -27,12 +36,12 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import logging
 from huggingface_hub.utils.sha import git_hash
 
-from .dataset import HUB_NAME
 from .errors import HubError, InvalidInputError
 
 
 logger = logging.get_logger(__name__)
 Result = TypeVar("Result")
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 ATTEMPTS = 8
 LONGEST_WAIT = 60.0  # seconds
 TRANSIENT = {408, 409, 412, 429, 500, 502, 503, 504}
@@ -202,6 +211,39 @@ class Repository:
             raise
 
 
+def download_dataset(repo_id: str, pattern: str, revision: str | None = None) -> Path:
+    """
+    Files of a dataset on the Hub, all of one commit; what is in the cache is not downloaded again.
+
+    Args:
+        repo_id (`str`): `"user/name"`.
+        pattern (`str`): Which files.
+        revision (`str`, *optional*): Default: the tip of the main branch.
+
+    Returns:
+        `Path`: A directory that holds them.
+
+    Raises:
+        InvalidInputError: There is no such dataset, revision or file.
+        HubError: The Hub kept failing.
+    """
+    options = {"repo_id": repo_id, "repo_type": "dataset"}
+    try:
+        if not is_offline_mode():
+            revision = with_retries(lambda: HfApi().repo_info(**options, revision=revision)).sha
+        path = Path(with_retries(lambda: snapshot_download(**options, revision=revision, allow_patterns=pattern)))
+    except (RepositoryNotFoundError, RevisionNotFoundError, LocalEntryNotFoundError) as error:
+        what = f"no revision {revision!r}" if isinstance(error, RevisionNotFoundError) else "no such dataset"
+        what = "it is not in the cache" if is_offline_mode() else what
+        raise InvalidInputError(
+            f"{repo_id!r} is no directory, and cannot be read as a dataset of the Hub ({what}): give a run's "
+            "directory, or user/name of a dataset that you may read"
+        ) from error
+    if not any(path.glob(pattern)):
+        raise InvalidInputError(f"dataset {repo_id!r} on the Hub is not one of ours: it has no {pattern}")
+    return path
+
+
 def with_retries(call: Callable[[], Result]) -> Result:
     """
     Call until it succeeds, with pauses that grow, or those for which the Hub asks.
@@ -218,7 +260,7 @@ def with_retries(call: Callable[[], Result]) -> Result:
         try:
             return call()
         except OfflineModeIsEnabled as error:
-            raise InvalidInputError("HF_HUB_OFFLINE is set: unset it to publish") from error
+            raise InvalidInputError("HF_HUB_OFFLINE is set: unset it to ask the Hub") from error
         except HFValidationError as error:
             raise InvalidInputError(f"repo_id: {str(error).splitlines()[0]}") from error
         # A proxy's error page is no JSON, and `create_commit` reads one reply before it looks at the status.

@@ -4,14 +4,13 @@ This room copies rows between parquet files, a few at a time. It must not know t
 """
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
-from .dataset import FEATURES, ROWS_A_GROUP
+from .dataset import FEATURES, ROWS_A_GROUP, read_tables
 from .errors import InvalidInputError
 
 
@@ -31,12 +30,13 @@ def is_test_problem(prompt: str, test_fraction: float) -> bool:
     return int.from_bytes(digest) < test_fraction * 2**64
 
 
-def read_tables(dataset: Path, config: str) -> Iterator[pyarrow.Table]:
-    """The rows of a configuration of a run's dataset, some hundreds at a time."""
-    for path in sorted((dataset / config).glob("*.parquet")):
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=ROWS_A_GROUP):
-                yield pyarrow.Table.from_batches([batch])
+def check_test_fraction(test_fraction: float) -> None:
+    """
+    Raises:
+        InvalidInputError: It is out of range.
+    """
+    if not 0 <= test_fraction < 1:
+        raise InvalidInputError(f"test_fraction={test_fraction} is out of range: it must be at least 0 and below 1")
 
 
 def write_shards(
@@ -55,8 +55,7 @@ def write_shards(
     Returns:
         `dict[str, dict[str, int]]`: Rows of each split of each configuration; those without rows are left out.
     """
-    if not 0 <= test_fraction < 1:
-        raise InvalidInputError(f"test_fraction={test_fraction} is out of range: it must be at least 0 and below 1")
+    check_test_fraction(test_fraction)
     test_trees: set[str] = set()
     counts = {}
     for config in ("trees", *(name for name in FEATURES if name != "trees")):

@@ -301,7 +301,10 @@ def test_killed_in_the_middle_and_run_again_it_is_whole(hub, run, whole):
 
 def test_reading_survives_a_flaky_hub(hub, run):
     push(run)
-    hub.faults += [Fault("drop", "GET .*/resolve/.*parquet"), Fault("status", "HEAD .*/resolve/.*README", status=503)]
+    hub.faults += [
+        Fault("drop", "GET .*/resolve/.*parquet"),
+        Fault("status", "GET /api/datasets/user/trees", status=503),
+    ]
     assert by_id(load_trees("user/trees")) == by_id(load_trees(run))
     assert not any(fault.times for fault in hub.faults)
 
@@ -452,10 +455,10 @@ def test_an_empty_run_and_a_run_without_a_dataset_are_refused(hub, tmp_path):
 @pytest.mark.parametrize(
     ("source", "revision", "message"),
     [
-        ("user/nothing", None, "on the Hub no dataset that could be read at revision 'main'"),
-        ("user/model", None, "on the Hub no dataset that could be read at revision 'main'"),
-        ("user/trees", "v7", "on the Hub no dataset that could be read at revision 'v7'"),
-        ("user/csv", None, "BuilderConfig 'trees' not found"),
+        ("user/nothing", None, "'user/nothing' is no directory, and cannot be read as a dataset of the Hub (no such"),
+        ("user/model", None, "'user/model' is no directory, and cannot be read as a dataset of the Hub (no such"),
+        ("user/trees", "v7", "cannot be read as a dataset of the Hub (no revision 'v7')"),
+        ("user/csv", None, "dataset 'user/csv' on the Hub is not one of ours: it has no trees/*.parquet"),
     ],
 )
 def test_reading_what_is_no_dataset_of_trees_is_one_clear_line(hub, run, source, revision, message):
