@@ -221,6 +221,7 @@ def test_unchanged_data_makes_no_commit_and_changed_data_one(hub, run, monkeypat
     again = push(run)
     assert (again.changed, again.commit) == (False, first.commit)
     monkeypatch.setattr("hf_treecot.shards.ROWS_A_GROUP", 4)
+    monkeypatch.setattr("hf_treecot.dataset.ROWS_A_GROUP", 4)
     push(run, max_shard_size=1)
     assert sum(path.startswith("trees/") for path in hub.files("datasets", "user/trees")) >= 3
     push(run, test_fraction=0.0)
