@@ -10,7 +10,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +42,7 @@ class BuildReport:
         with_right, with_pair (`int`): Trees with a right chain; with a right and a wrong one.
         rows (`dict[str, int]`): Rows of each config.
         rejections (`dict[str, int]`): What selection left out, by reason.
+        selection (`dict`): How rows were selected.
         seconds (`float`): Wall time of this run.
         journal_seconds (`float`): Part of it spent in the journal.
         asked, replayed (`int`): Requests that the engines were asked, and that came from the journal.
@@ -54,10 +55,19 @@ class BuildReport:
     with_pair: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     rejections: dict[str, int] = field(default_factory=dict)
+    selection: dict[str, str | int | None] = field(default_factory=dict)
     seconds: float = 0.0
     journal_seconds: float = 0.0
     asked: int = 0
     replayed: int = 0
+
+    def count(self, statistics: Mapping[str, int]) -> None:
+        """Add a tree's statistics."""
+        self.trees += 1
+        for name, value in statistics.items():
+            self.statistics[name] = self.statistics.get(name, 0) + value
+        self.with_right += statistics["right"] > 0
+        self.with_pair += statistics["right"] > 0 and statistics["wrong"] > 0
 
 
 @dataclass(frozen=True)
@@ -126,14 +136,49 @@ async def build_trees(
         journaled = {role: JournaledEngine(engine, journal) for role, engine in engines.items()}
         build = _Build(patterns, journaled, verify, config, journal, report, run)
         await build.grow(problems)
-        write_dataset(problems, journal, selector, output_dir / "dataset", report)
+        records = (record for p in problems if (record := journal.find_tree(p.problem_id)) is not None)
+        write_dataset(records, selector, output_dir / "dataset", report)
     finally:
         journal.close()
         lock.release()
     report.seconds, report.journal_seconds = time.perf_counter() - started, journal.seconds
     report.asked, report.replayed = journal.asked, journal.replayed
-    (output_dir / "report.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    _write_report(report, output_dir)
     return report
+
+
+def select_again(trees: Iterable[Tree], selector: Selector, output_dir: Path, source: str) -> BuildReport:
+    """
+    Make a dataset of trees that are there already, with rows selected in another way. Nothing is generated.
+
+    Args:
+        trees (`Iterable[Tree]`): For example of [`load_trees`].
+        selector ([`~selection.Selector`]): Chooses the rows of the `sft` and `preference` configs.
+        output_dir (`Path`): Where the dataset goes, in its `dataset`; that of an earlier selection is replaced.
+        source (`str`): Where the trees are from.
+
+    Raises:
+        InvalidInputError: The directory holds something else, or there are no trees.
+    """
+    claim_directory(output_dir, {"trees": source})
+    started = time.perf_counter()
+    report = BuildReport()
+
+    def records() -> Iterator[dict]:
+        for tree in trees:
+            report.count(tree.statistics)
+            yield tree.to_record()
+        if not report.trees:
+            raise InvalidInputError(f"trees {source!r}: there are none; give a dataset with at least one tree")
+
+    write_dataset(records(), selector, output_dir / "dataset", report)
+    report.seconds = time.perf_counter() - started
+    _write_report(report, output_dir)
+    return report
+
+
+def _write_report(report: BuildReport, output_dir: Path) -> None:
+    (output_dir / "report.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
 
 
 @dataclass
@@ -175,17 +220,10 @@ class _Build:
             tree.provenance = self._provenance(problem)
             record = tree.to_record()
             self.journal.store_tree(problem.problem_id, record)
-        statistics = record["statistics"]
-        self.report.trees += 1
-        for name, value in statistics.items():
-            self.report.statistics[name] = self.report.statistics.get(name, 0) + value
-        self.report.with_right += statistics["right"] > 0
-        self.report.with_pair += statistics["right"] > 0 and statistics["wrong"] > 0
+        self.report.count(record["statistics"])
 
     def _provenance(self, problem: Problem) -> dict[str, str]:
-        sampling = {
-            name: str(getattr(self.config.search, name)) for name in ("temperature", "top_p", "max_new_tokens")
-        }
+        settings = {name: str(value) for name, value in asdict(self.config.search).items()}
         models = {
             f"{role}_{name}": value
             for role, identity in self.run["engines"].items()
@@ -193,7 +231,7 @@ class _Build:
         }
         verifier = f"{problem.verifier} {self.run['verifiers'][problem.verifier]}"
         versions = {"hf_treecot": version("hf-treecot"), "verifier": verifier}
-        return {"seed": str(self.config.seed), **sampling, **models, **versions}
+        return {"seed": str(self.config.seed), **settings, **models, **versions}
 
     def _show(self, bar: tqdm) -> None:
         sums, seconds = self.report.statistics, bar.format_dict["elapsed"]
@@ -275,15 +313,10 @@ def claim_directory(output_dir: Path, run: dict) -> None:
     unfinished.rename(path)  # whole, or not there
 
 
-def write_dataset(
-    problems: Sequence[Problem], journal: Journal, selector: Selector, directory: Path, report: BuildReport
-) -> None:
-    """Write the finished trees, in the order of their problems, and the rows selected from them."""
+def write_dataset(records: Iterable[dict], selector: Selector, directory: Path, report: BuildReport) -> None:
+    """Write trees, given as records, and the rows selected from them."""
     with DatasetWriter(directory) as writer:
-        for problem in problems:
-            record = journal.find_tree(problem.problem_id)
-            if record is None:
-                continue
+        for record in records:
             tree = Tree.from_record(record)
             writer.write("trees", record)
             for row in selector.select_sft(tree):
@@ -291,3 +324,4 @@ def write_dataset(
             for row in selector.select_preferences(tree):
                 writer.write("preference", row)
     report.rows, report.rejections = dict(writer.counts), dict(selector.rejections)
+    report.selection = asdict(selector.config)

@@ -1,21 +1,25 @@
 """The dataset of a run: one directory with three configs, `trees`, `sft` and `preference`.
 
 `trees` is lossless: the other two can be made again from it. This room knows columns and files; it must not know how
-rows are chosen, nor the Hub.
+rows are chosen, nor how they are published.
 """
 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from datasets import Dataset, Features, List, Value, load_dataset
+from datasets import Dataset, Features, List, Value
 
 from .errors import InvalidInputError
+from .repository import HUB_NAME, download_dataset
 from .tree import Tree
 
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _TEXT, _INTEGER, _FLOAT = Value("string"), Value("int64"), Value("float64")
 _MESSAGES = List({"role": _TEXT, "content": _TEXT})
@@ -146,22 +150,48 @@ class DatasetWriter:
             self._unfinished.rename(self.directory)
 
 
-def load_trees(directory: Path | str) -> Iterator[Tree]:
+def load_trees(source: Path | str, *, revision: str | None = None) -> Iterator[Tree]:
     """
-    The trees of a run or of its dataset, one after the other.
+    The trees of a run, of its dataset, or of a dataset on the Hub, one after the other.
 
     Args:
-        directory (`Path` or `str`): A run's directory, or its `dataset` directory.
+        source (`Path` or `str`): A run's directory, its `dataset` directory, or the name of a dataset of trees on the
+            Hub (`"user/name"`).
+        revision (`str`, *optional*): Revision of a dataset on the Hub.
 
     Raises:
-        InvalidInputError: There is no dataset.
+        InvalidInputError: There is no such dataset or revision, or it holds no trees.
     """
-    directory = Path(directory)
-    path = directory / "dataset" if (directory / "dataset").is_dir() else directory
+    if not Path(source).exists() and HUB_NAME.fullmatch(str(source)):
+        path = download_dataset(str(source), "trees/*.parquet", revision)
+    else:
+        path = Path(source) / "dataset" if (Path(source) / "dataset").is_dir() else Path(source)
     if not (path / "trees").is_dir():
-        raise InvalidInputError(f"trees {str(directory)!r}: there is no dataset; give the directory of a finished run")
-    dataset: Iterable[dict] = load_dataset(str(path), "trees", split="train", streaming=True)
-    return (tree_from_row(row) for row in dataset)
+        raise InvalidInputError(
+            f"trees {str(source)!r}: there is no dataset; give the directory of a finished run or user/name on the Hub"
+        )
+    return (tree_from_row(row) for table in read_tables(path, "trees") for row in table.to_pylist())
+
+
+def read_tables(path: Path, config: str) -> "Iterator[pyarrow.Table]":
+    """
+    The rows of a configuration, some hundreds at a time.
+
+    Args:
+        path (`Path`): A run's `dataset` directory, or a copy of a published one.
+        config (`str`): `"trees"`, `"sft"` or `"preference"`.
+
+    Raises:
+        InvalidInputError: A file that is not of ours.
+    """
+    import pyarrow.parquet
+
+    for file in sorted((path / config).glob("*.parquet")):
+        with pyarrow.parquet.ParquetFile(file) as content:
+            if missing := FEATURES[config].keys() - content.schema_arrow.names:
+                raise InvalidInputError(f"{file.name} of {config} has no column {min(missing)!r}: it is not of ours")
+            for batch in content.iter_batches(batch_size=ROWS_A_GROUP):
+                yield pyarrow.Table.from_batches([batch])
 
 
 def tree_from_row(row: dict[str, Any]) -> Tree:

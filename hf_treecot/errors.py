@@ -18,3 +18,7 @@ class ContextLengthError(EngineError):
 
 class VerifierError(RuntimeError):
     """A verifier crashed, hung or ran out of memory. Never a reward of 0: the problem is recorded as failed."""
+
+
+class HubError(RuntimeError):
+    """The Hub could not be reached, or kept failing. Nothing is half done: the same call again goes on."""

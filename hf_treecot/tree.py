@@ -131,6 +131,19 @@ class Tree:
             self.nodes[i].visit_count += 1
             self.nodes[i].value_sum += reward
 
+    @property
+    def statistics(self) -> dict[str, int]:
+        """Simulations, chains by how they ended, and what the tree cost."""
+        return {
+            "simulations": len(self.simulations),
+            "right": len(self.answers(right=True)),
+            "wrong": len(self.answers(right=False)),
+            "dead_ends": sum(bool(node.dead_end) for node in self.nodes),
+            "requests": self.requests,
+            "prompt_tokens": self.prompt_tokens,
+            "generated_tokens": self.generated_tokens,
+        }
+
     def to_record(self) -> dict[str, Any]:
         """A row of the `trees` dataset: nested dictionaries and lists of plain values, without loss."""
         nodes = []
@@ -145,15 +158,7 @@ class Tree:
             "simulations": list(self.simulations),
             "status": "failed" if self.stop_reason == "gave_up" else "solved",
             "stop_reason": self.stop_reason,
-            "statistics": {
-                "simulations": len(self.simulations),
-                "right": len(self.answers(right=True)),
-                "wrong": len(self.answers(right=False)),
-                "dead_ends": sum(bool(node.dead_end) for node in self.nodes),
-                "requests": self.requests,
-                "prompt_tokens": self.prompt_tokens,
-                "generated_tokens": self.generated_tokens,
-            },
+            "statistics": self.statistics,
             "provenance": dict(self.provenance),
         }
 

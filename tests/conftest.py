@@ -1,16 +1,23 @@
 import logging
 import os
 import shutil
+import socket
 import tempfile
 
 import pytest
 
 
-# Before anything imports huggingface_hub: no test may wait for a network.
+# Before anything imports huggingface_hub: no test may wait for a network, or see the user's token and caches. The
+# endpoint is that of the loopback Hub, which listens only for the tests that ask for it.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# Before anything imports datasets: no test may read what an earlier run has cached.
-os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="hf_treecot_tests_")
+os.environ["HF_HUB_DISABLE_XET"] = "1"
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf_treecot_tests_")
+for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_TOKEN_PATH"):
+    os.environ.pop(name, None)
+LISTENER = socket.socket()
+LISTENER.bind(("127.0.0.1", 0))
+os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{LISTENER.getsockname()[1]}"
 
 
 def pytest_addoption(parser):
@@ -18,7 +25,30 @@ def pytest_addoption(parser):
 
 
 def pytest_unconfigure(config):
-    shutil.rmtree(os.environ["HF_DATASETS_CACHE"], ignore_errors=True)
+    shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def loopback_hub():
+    from .servers.hub import LoopbackHub
+
+    with LoopbackHub(LISTENER) as hub:
+        yield hub
+
+
+@pytest.fixture
+def hub(loopback_hub, monkeypatch):
+    """An empty Hub at `HF_ENDPOINT`, clients that may use it, and a token of its user `user` who may write."""
+    from huggingface_hub import HfFileSystem, constants
+
+    loopback_hub.reset()
+    HfFileSystem.clear_instance_cache()
+    shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)  # what another test's Hub had under the same names
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # of processes that the test starts
+    monkeypatch.setenv("HF_TOKEN", "hf_loopback_write")
+    return loopback_hub
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ sys.path.insert(0, str(ROOT / "recipes"))
 import build_trees  # noqa: E402
 import draw_tree  # noqa: E402
 import evaluate  # noqa: E402
+import publish  # noqa: E402
+import select_rows  # noqa: E402
 import train_starter  # noqa: E402
 
 
@@ -30,6 +32,8 @@ RECIPES = {
     "build_trees": build_trees,
     "draw_tree": draw_tree,
     "evaluate": evaluate,
+    "publish": publish,
+    "select_rows": select_rows,
     "train_starter": train_starter,
 }
 

@@ -78,3 +78,7 @@ class CDPOConfig(DPOConfig):
             expected = default.default_factory() if name == "loss_type" else default.default
             if getattr(self, name) != expected:
                 raise InvalidInputError(f"{name}={getattr(self, name)!r} would be ignored: {reason}")
+
+    def __getstate__(self) -> dict:
+        """Without the token: trainers pickle their arguments beside every model, and push them with it."""
+        return {**self.__dict__, "hub_token": None}

@@ -14,6 +14,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, get_quantization_config
 
 from ..errors import InvalidInputError
+from ..hub import push_model
 from ..problems import Problem, load_problems
 from ..starter.training import starter_model
 from .callbacks import AnswerRateCallback, LogProbabilityAlarm
@@ -110,6 +111,11 @@ def set_up_model(model: ModelConfig, training: TrainingArguments) -> str:
         "quantization_config": get_quantization_config(model),
         **(training.model_init_kwargs or {}),
     }
+    if training.hub_token is not None:
+        raise InvalidInputError(
+            "hub_token is not taken here, since trainers save their arguments beside the model: log in with "
+            "`hf auth login`, or set HF_TOKEN"
+        )
     if model.model_name_or_path is None:
         raise InvalidInputError("model_name_or_path is not given: name a model of the Hub, a directory, or starter")
     if model.model_name_or_path == "starter":
@@ -151,12 +157,13 @@ def train(trainer: Trainer, script: ScriptArguments, problems: list[Problem]) ->
     directory = Path(arguments.output_dir)
     last = get_last_checkpoint(str(directory)) if directory.is_dir() else None
     trainer.train(resume_from_checkpoint=arguments.resume_from_checkpoint or last)
-    trainer.save_model()
+    trainer.save_model(_internal_call=True)  # it is pushed below, when it has its card
     trainer.save_state()
     name = None if Path(script.dataset).is_dir() else script.dataset
-    trainer.create_model_card(model_name=directory.name, dataset_name=name)
-    if arguments.push_to_hub:
-        trainer.push_to_hub(dataset_name=name)
+    trainer.create_model_card(model_name=directory.name, dataset_name=name, tags=["tree-cot"])
+    if arguments.push_to_hub and trainer.is_world_process_zero():
+        published = push_model(directory, trainer.hub_model_id, revision=arguments.hub_revision or "main")
+        print(f"The model is at {published.url}")
     if is_peft_model(trainer.model) and trainer.is_world_process_zero():  # the next stage trains an adapter of its own
         merged = AutoPeftModelForCausalLM.from_pretrained(directory, dtype="auto").merge_and_unload()
         merged.save_pretrained(directory / "merged")
