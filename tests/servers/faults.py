@@ -22,7 +22,7 @@ class Faults:
         rate (`float`): Share of the generation requests that fail.
         kinds (`tuple[str]`): In which ways, each as likely as the others.
         seed (`int`): Of the draws.
-        wedged (`bool`): No generation request is ever answered, while everything else is.
+        wedge_after (`int`, *optional*): So many generation requests are answered, and never one more.
         slow_start (`float`): Seconds from now during which everything is 503.
         counts (`dict`): How many of each kind there were.
     """
@@ -30,13 +30,14 @@ class Faults:
     rate: float = 0.0
     kinds: tuple[str, ...] = KINDS
     seed: int = 0
-    wedged: bool = False
+    wedge_after: int | None = None
     slow_start: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self):
         self._rng = random.Random(self.seed)
         self._ready = time.monotonic() + self.slow_start
+        self._asked = 0
 
     @property
     def starting(self) -> bool:
@@ -45,7 +46,8 @@ class Faults:
 
     def draw(self) -> str:
         """How the next request fails; empty if it does not."""
-        if self.wedged:
+        self._asked += 1
+        if self.wedge_after is not None and self._asked > self.wedge_after:
             return "wedge"
         if self._rng.random() >= self.rate:
             return ""

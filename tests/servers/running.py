@@ -35,7 +35,7 @@ def serve(app, port: int = 0):
 @contextlib.contextmanager
 def spawn(kind: str, *args):
     """A server as a process of its own; gives its URL and the process."""
-    command = [sys.executable, "-m", f"tests.servers.{kind}", "--port", "0", *map(str, args)]
+    command = [sys.executable, "-m", f"tests.servers.{kind}", "--port", "0", *map(str, args)]  # the last port counts
     process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
@@ -61,7 +61,7 @@ def main(make_app, description: str) -> None:
     parser.add_argument("--fault-rate", type=float, default=0.0)
     parser.add_argument("--fault-kinds", nargs="+", default=KINDS, choices=KINDS)
     parser.add_argument("--fault-seed", type=int, default=0)
-    parser.add_argument("--wedged", action="store_true")
+    parser.add_argument("--wedge-after", type=int, help="answer so many requests, and never one more")
     parser.add_argument("--slow-start", type=float, default=0.0)
     options = parser.parse_args()
     if options.backend == "starter":
@@ -72,7 +72,7 @@ def main(make_app, description: str) -> None:
         timing = Timing(step=options.step, prefix_cache=not options.no_prefix_cache)
         backend = TimedBackend(timing, options.mean_tokens)
     faults = Faults(
-        options.fault_rate, tuple(options.fault_kinds), options.fault_seed, options.wedged, options.slow_start
+        options.fault_rate, tuple(options.fault_kinds), options.fault_seed, options.wedge_after, options.slow_start
     )
     app = make_app(backend, faults, options.token, options.max_concurrent_requests)
     config = uvicorn.Config(app, port=options.port, log_level="critical", lifespan="off")

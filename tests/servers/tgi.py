@@ -174,7 +174,7 @@ def _output(completion: Completion, wanted: Request, fault: str) -> TextGenerati
         finish_reason=FINISH_REASONS[completion.finish_reason], generated_tokens=count, prefill=[], tokens=tokens,
         seed=wanted.seed,
     )  # fmt: skip
-    shown = text[: len(text) // 2] if fault == "truncated" else text
+    shown = text[: len(completion.text) // 2] if fault == "truncated" else text
     return TextGenerationOutput(generated_text=shown, details=details)
 
 
