@@ -30,7 +30,7 @@ from tests.servers.running import spawn  # noqa: E402
 
 
 SEARCH = (
-    "--num_simulations 6 --min_right 1 --max_right 3 --give_up_factor 2 --max_new_tokens 40 --max_depth 7 "
+    "--num_simulations 3 --min_right 1 --max_right 2 --give_up_factor 1 --max_new_tokens 40 --max_depth 6 "
     "--request_timeout 4 --seed 5"
 ).split()
 
@@ -117,7 +117,6 @@ def main():
                 flush=True,
             )
         log.close()
-        print((work / "log").read_text()[-3000:])
 
 
 if __name__ == "__main__":

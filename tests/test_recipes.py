@@ -127,3 +127,18 @@ def test_build_and_draw_from_the_command_line(tmp_path, tiny_model_directory):
     assert drawn.returncode == 0, drawn.stderr
     assert (tmp_path / "run" / "tree.png").read_bytes().startswith(b"\x89PNG")
     assert run("draw_tree", "--run", "run", "--problem", "nothing", cwd=tmp_path).returncode == 2
+
+
+def test_the_commands_of_the_readmes_are_read_by_the_real_dataclass():
+    texts = [(ROOT / name).read_text() for name in ("README.md", "recipes/config/README.md")]
+    commands = [
+        line.partition("build_trees.py ")[2].split("#")[0].split()
+        for line in "\n".join(texts).replace("\\\n", " ").splitlines()
+        if line.startswith("python recipes/build_trees.py ")
+    ]
+    assert len(commands) >= 5
+    for command in commands:
+        if "mine.yaml" not in command:  # the reader's own
+            recipe.parse(
+                build_trees.Arguments, "", [str(ROOT / c) if c.startswith("recipes/") else c for c in command]
+            )

@@ -181,9 +181,7 @@ async def _connect_server(engine_class, options: ServerOptions, url: str, tokeni
 
 def _check_token(token: str | None, urls: list[str], role: str) -> None:
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
-        raise InvalidInputError(
-            f"{TOKEN_VARIABLES[role]} holds white space or characters that no token has: set it anew"
-        )
+        raise InvalidInputError(f"{TOKEN_VARIABLES[role]} holds characters that no token has: set it anew")
     if token is not None and not all(url.startswith("https") or _is_local(url) for url in urls):
         warnings.warn("a token is sent over plain http: anyone between can read it; use https", stacklevel=2)
 

@@ -161,7 +161,7 @@ async def _models(client, url: str, token: str | None) -> dict[str, dict]:
         if "no JSON" not in str(error):
             raise
     except EngineError as error:
-        if refusal := refused(url, error, "the server's token"):
+        if refusal := refused(url, error):
             raise refusal from None
     except (KeyError, TypeError):
         pass  # refused below

@@ -233,10 +233,13 @@ def describe(url: str, error: Exception) -> str:
     return f"server {url} cannot be asked ({type(error).__name__}: {' '.join(str(error).split())})"
 
 
-def refused(url: str, error: EngineError, option: str) -> InvalidInputError | None:
+def refused(url: str, error: EngineError) -> InvalidInputError | None:
     """What a user can do about it if a server wants another token; None if that is not the matter."""
     if re.search(r"said 40[13]:", str(error)):
-        return InvalidInputError(f"server {url} refuses the token, or wants one ({error}): set {option}")
+        return InvalidInputError(
+            f"server {url} refuses the token, or wants one ({error}): set TREECOT_SERVER_TOKEN "
+            "(of the critic's servers: TREECOT_CRITIC_TOKEN)"
+        )
     return None
 
 

@@ -174,7 +174,7 @@ async def _info(client: httpx.AsyncClient, url: str, token: str | None) -> dict[
             raise
         info = None
     except EngineError as error:
-        if refusal := refused(url, error, "the server's token"):
+        if refusal := refused(url, error):
             raise refusal from None
         info = None
     needed = {"model_id", "max_concurrent_requests", "max_input_tokens", "max_total_tokens"}
