@@ -60,7 +60,7 @@ async def main():
         return verify_letters(text, problem)
 
     Journal.store_tree = counted  # only to see when a tree is done
-    search = SearchConfig(num_simulations=4, min_right=1, max_right=2, give_up_factor=2, max_depth=6)
+    search = SearchConfig(num_simulations=1, min_right=1, max_right=1, give_up_factor=1, max_depth=4)
     with tempfile.TemporaryDirectory() as directory:
         report = await build_trees(
             problems, [load_pattern("reflection")], {"generator": Instant(), "critic": Instant()}, verify,

@@ -5,14 +5,17 @@
 
 Three loopback servers of text-generation-inference's protocol, over a world that writes by a rule. On each, 4 % of the
 requests fail: they are never answered, reset in the middle, garbage, 429 with and without Retry-After, 500, truncated,
-or without their stop string. One server is killed and brought back, one stops answering for ever. Three builds by
-`recipes/build_trees.py`: without faults, with them, and with them and a client that is killed again and again.
+or without their stop string. One server is killed and brought back, one stops answering for ever. Three builds:
+without faults, with them, and with them and a client that is killed again and again.
 """
 
 import argparse
+import asyncio
+import contextlib
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -23,26 +26,55 @@ from pathlib import Path
 
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT))  # for the loopback servers
+from hf_treecot.builder import BuildConfig, build_trees  # noqa: E402
 from hf_treecot.dataset import load_trees  # noqa: E402
+from hf_treecot.engines.loading import EngineArguments, open_engines, room_for_requests  # noqa: E402
+from hf_treecot.pattern import available_patterns, load_pattern  # noqa: E402
+from hf_treecot.problems import generate_problems  # noqa: E402
+from hf_treecot.search import SearchConfig  # noqa: E402
+from hf_treecot.selection import Selector  # noqa: E402
+from hf_treecot.verifiers.worker import VerifierPool  # noqa: E402
 from tests.servers.backends import small_tokenizer  # noqa: E402
 from tests.servers.running import spawn  # noqa: E402
 
 
-SEARCH = (
-    "--num_simulations 3 --min_right 1 --max_right 2 --give_up_factor 1 --max_new_tokens 40 --max_depth 6 "
-    "--request_timeout 4 --seed 5"
-).split()
+SEARCH = SearchConfig(num_simulations=3, min_right=1, max_right=2, give_up_factor=1, max_new_tokens=40, max_depth=6)
+FAULTS = ["--backend", "scripted", "--fault-rate", "0.04"]
 
 
-def client(servers, output_dir, tokenizer, problems, log):
+async def build(options):
+    """What `recipes/build_trees.py` does, without its imports: the client is started many times."""
+    arguments = EngineArguments(
+        engine="tgi", servers=options.client, tokenizer=str(options.work / "tokenizer"), request_timeout=10.0,
+        max_concurrent_requests=32,
+    )  # fmt: skip
+    problems = list(generate_problems("letters", options.problems, seed=5))
+    patterns = [load_pattern(name) for name in available_patterns()]
+    async with open_engines(arguments) as engines, VerifierPool() as pool:
+        config = BuildConfig(SEARCH, seed=5, trees_in_flight=room_for_requests(engines), show_progress=False)
+        selector = Selector(lambda text: engines["generator"].tokenizer(text)["input_ids"])
+        return await build_trees(problems, patterns, engines, pool.verify, selector, options.output_dir, config)
+
+
+def client(servers, output_dir, options):
     """A build as a process of its own."""
-    command = [
-        sys.executable, ROOT / "recipes" / "build_trees.py", "--problems", "letters", "--num_problems", str(problems),
-        "--engine", "tgi", "--servers", *servers, "--tokenizer", tokenizer, "--output_dir", output_dir, *SEARCH,
-    ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    return subprocess.Popen(list(map(str, command)), stdout=log, stderr=subprocess.STDOUT, env=environment)
+    command = [sys.executable, __file__, "--problems", options.problems, "--work", options.work]
+    command += ["--output_dir", output_dir, "--client", *servers]
+    return subprocess.Popen(list(map(str, command)), env={**os.environ, "HF_HUB_OFFLINE": "1"})
+
+
+def wait_until_written(process, output_dir, more):
+    """Until so many more completions are in the journal than now, or the client is done."""
+    path, before = output_dir / "journal.sqlite", None
+    while process.poll() is None:
+        if path.exists():
+            with contextlib.closing(sqlite3.connect(path)) as connection, contextlib.suppress(sqlite3.Error):
+                (count,) = connection.execute("SELECT COUNT(*) FROM completions").fetchone()
+                before = count if before is None else before
+                if count >= before + more:
+                    return
+        time.sleep(0.2)
 
 
 def digest(output_dir):
@@ -62,29 +94,25 @@ def restart_now_and_then(stack, url, stop):
         stack.enter_context(spawn("tgi", *FAULTS, "--port", port))
 
 
-FAULTS = ["--backend", "scripted", "--fault-rate", "0.04"]
-
-
-def faulty_build(work, name, tokenizer, problems, kills, log):
-    """The build with faults; the client is killed `kills` times at random moments. Returns the seconds."""
-    output_dir, rng, stop = work / name, random.Random(0), threading.Event()
+def faulty_build(name, kills, options):
+    """The build with faults; the client is killed `kills` times at random moments. Returns where it is."""
+    output_dir, rng, stop = options.work / name, random.Random(0), threading.Event()
     with ExitStack() as servers, ExitStack() as restarted:
         first, _ = servers.enter_context(spawn("tgi", *FAULTS, "--fault-seed", 1))
-        wedging, _ = servers.enter_context(spawn("tgi", *FAULTS, "--fault-seed", 2, "--wedge-after", 2 * problems))
+        wedging, _ = servers.enter_context(
+            spawn("tgi", *FAULTS, "--fault-seed", 2, "--wedge-after", 2 * options.problems)
+        )
         second, _ = restarted.enter_context(spawn("tgi", *FAULTS, "--fault-seed", 3))
         thread = threading.Thread(target=restart_now_and_then, args=(restarted, second, stop))
         thread.start()
         started, done = time.perf_counter(), 0
         while True:
-            process = client([first, wedging, second], output_dir, tokenizer, problems, log)
+            process = client([first, wedging, second], output_dir, options)
             if done < kills:
-                journal = output_dir / "journal.sqlite-wal"
-                while not journal.exists() and process.poll() is None:  # until it has begun to ask
-                    time.sleep(0.05)
-                time.sleep(rng.uniform(8, 14) if done else rng.uniform(0, 3))  # imports take most of this
+                wait_until_written(process, output_dir, rng.randrange(options.problems // 2))
                 process.send_signal(signal.SIGKILL)
             process.wait()
-            if process.returncode == 0 or process.returncode != -signal.SIGKILL:
+            if process.returncode != -signal.SIGKILL:
                 break
             done += 1
         seconds = time.perf_counter() - started
@@ -98,25 +126,29 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problems", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--work", type=Path, help="keep the builds here, and go on with those that are there")
+    parser.add_argument("--client", nargs="+", metavar="URL", help="only build, on these servers")
+    parser.add_argument("--output_dir", type=Path, help="where, with --client")
     options = parser.parse_args()
+    if options.client:
+        sys.exit(1 if asyncio.run(build(options)).failures else 0)
     with tempfile.TemporaryDirectory() as directory:
-        work = Path(directory)
-        small_tokenizer().save_pretrained(work / "tokenizer")
-        tokenizer, log = work / "tokenizer", (work / "log").open("w")
+        options.work = options.work or Path(directory)
+        options.work.mkdir(exist_ok=True)
+        small_tokenizer().save_pretrained(options.work / "tokenizer")
         with spawn("tgi", "--backend", "scripted") as (url, _):
             started = time.perf_counter()
-            client([url], work / "whole", tokenizer, options.problems, log).wait()
+            client([url], options.work / "whole", options).wait()
             print(f"without faults: {time.perf_counter() - started:.0f} s", flush=True)
-        expected = digest(work / "whole")
+        expected = digest(options.work / "whole")
         for name, kills in (("with faults", 0), ("with faults and kills", options.kills)):
-            output_dir = faulty_build(work, name.replace(" ", "-"), tokenizer, options.problems, kills, log)
+            output_dir = faulty_build(name.replace(" ", "-"), kills, options)
             ids = [tree.tree_id for tree in load_trees(output_dir)]
             print(
                 f"  trees {len(ids)} of {options.problems}, lost {options.problems - len(set(ids))}, "
                 f"doubled {len(ids) - len(set(ids))}, dataset equal: {digest(output_dir) == expected}",
                 flush=True,
             )
-        log.close()
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from tests.servers.running import spawn  # noqa: E402
 
 
 SLOTS = 64
-SEARCH = SearchConfig(num_simulations=4, min_right=2, max_right=3, give_up_factor=2, max_depth=8, max_new_tokens=256)
+SEARCH = SearchConfig(num_simulations=2, min_right=1, max_right=2, give_up_factor=1, max_depth=6, max_new_tokens=256)
 
 
 async def verify(text, problem):

@@ -72,7 +72,8 @@ class EnginePool:
 
     def __init__(self, replicas: Sequence[Replica], config: PoolConfig):
         self.replicas, self.config = replicas, config
-        first = next(replica.engine for replica in replicas if replica.up)
+        # One that tells its revision, if any does: the identity must not depend on which servers are up.
+        first = max((r.engine for r in replicas if r.up), key=lambda engine: bool(engine.identity.revision))
         self.identity: EngineIdentity = first.identity
         self.tokenizer = first.tokenizer
         self._homes: OrderedDict[bytes, Replica] = OrderedDict()
