@@ -36,7 +36,13 @@ from tests.servers.running import spawn  # noqa: E402
 
 
 SLOTS = 64
-SEARCH = SearchConfig(num_simulations=2, min_right=1, max_right=2, give_up_factor=1, max_depth=6, max_new_tokens=256)
+TIMED = ("--backend", "timed", "--mean-tokens", "150", "--max-input-tokens", "8000", "--max-total-tokens", "8192")
+SERVERS = {
+    "timed": TIMED,
+    "timed-without-prefix-cache": (*TIMED, "--no-prefix-cache"),
+    "starter": ("--backend", "starter"),
+}
+SEARCH = SearchConfig(num_simulations=2, min_right=1, max_right=2, give_up_factor=1, max_depth=6, max_new_tokens=512)
 
 
 async def verify(text, problem):
@@ -135,7 +141,9 @@ async def compare(name, url, tokenizer, problems, seconds):
     connect = partial(connect_tgi, ServerOptions(), tokenizer)
     engine = await EnginePool.connect([url], connect, PoolConfig())
     alone = await sequential(engine, problems[::-1], seconds)
+    print(f"{name}: one call at a time done, building", file=sys.stderr)
     recorder, started, ended = await build(engine, problems)
+    print(f"{name}: {len(recorder.requests)} requests in {ended - started:.0f} s, saturating", file=sys.stderr)
     saturated = await saturate(engine, recorder.requests, 2 * seconds)
     assert engine.max_concurrent_requests >= 2 * SLOTS  # else it would not saturate the server
     await engine.close()
@@ -157,24 +165,24 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a quarter of the problems")
     parser.add_argument("--problems", type=int, default=1000)
-    parser.add_argument("--no-starter", action="store_true", help="leave out the starter model")
+    parser.add_argument("--servers", nargs="+", choices=SERVERS, default=SERVERS)
     options = parser.parse_args()
     count = options.problems // 4 if options.quick else options.problems
     problems = list(generate_problems("letters", count, seed=9))
     columns = ("server", "saturated tokens/s", "bulk / saturated", "whole / saturated", "sequential tokens/s")
     columns += ("whole / sequential", "bulk / sequential", "run")
     print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}", flush=True)
-    for name, flags in (("timed, prefix cache", []), ("timed, no prefix cache", ["--no-prefix-cache"])):
-        with spawn("tgi", "--backend", "timed", "--mean-tokens", "60", *flags) as (url, _):
-            asyncio.run(compare(name, url, small_tokenizer(), problems, 30))
-    if not options.no_starter:
-        from transformers import AutoTokenizer
+    for name in options.servers:
+        if name == "starter":
+            from transformers import AutoTokenizer
 
-        from hf_treecot.starter.training import starter_model
+            from hf_treecot.starter.training import starter_model
 
-        tokenizer = AutoTokenizer.from_pretrained(str(starter_model()))
-        with spawn("tgi", "--backend", "starter") as (url, _):
-            asyncio.run(compare("starter model", url, tokenizer, problems[: count // 2], 15))
+            tokenizer = AutoTokenizer.from_pretrained(str(starter_model()))
+        else:
+            tokenizer = small_tokenizer()
+        with spawn("tgi", *SERVERS[name]) as (url, _):
+            asyncio.run(compare(name, url, tokenizer, problems, 30))
 
 
 if __name__ == "__main__":

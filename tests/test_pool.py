@@ -223,6 +223,18 @@ async def test_a_server_that_is_down_at_the_start_joins_later(caplog):
     await pool.close()
 
 
+async def test_the_start_does_not_wait_for_a_wedged_server(monkeypatch, caplog):
+    monkeypatch.setattr("hf_treecot.engines.pool.JOIN_SECONDS", 0.05)
+    fleet = Fleet("a", "b")
+    fleet.behaviour["a"] = "wedge"
+    started = time.monotonic()
+    pool = await fleet.pool(replace(FAST, connect_timeout=60))
+    assert time.monotonic() - started < 1
+    assert "going on without a until it answers: server a has not answered yet" in caplog.text
+    assert (await pool.generate(REQUEST)).text.startswith("b")
+    await pool.close()
+
+
 async def test_the_start_waits_for_a_slow_server(caplog):
     fleet = Fleet("a")
     fleet.behaviour["a"] = down("said 503: loading")

@@ -23,6 +23,7 @@ from .replica import Connect, Replica, same_model
 
 
 logger = logging.getLogger(__name__)
+JOIN_SECONDS = 5.0  # at the start, servers are waited for so long after the first that works
 REMEMBERED_PREFIXES = 16_384  # trees whose server is remembered; far more than grow at the same time
 
 
@@ -100,7 +101,7 @@ class EnginePool:
         replicas = [Replica(url, connect, config.connect_timeout) for url in urls]
         deadline = time.monotonic() + config.start_timeout
         while True:
-            await asyncio.gather(*(replica.connect() for replica in replicas if not replica.up))
+            await _connect_all(replicas)
             if any(replica.up for replica in replicas):
                 break
             reasons = "; ".join(replica.reason for replica in replicas)
@@ -258,3 +259,18 @@ class EnginePool:
         await asyncio.gather(*self._probes, return_exceptions=True)
         for replica in self.replicas:
             await replica.close()
+
+
+async def _connect_all(replicas: Sequence[Replica]) -> None:
+    """Connect to all; once one works, those that take much longer are left to be probed."""
+    tasks = {asyncio.create_task(replica.connect()) for replica in replicas}
+    pending = tasks
+    while pending and not any(replica.up for replica in replicas):
+        _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+    if pending:
+        _, pending = await asyncio.wait(pending, timeout=JOIN_SECONDS)
+    for task in pending:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+            raise result

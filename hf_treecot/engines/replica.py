@@ -44,7 +44,7 @@ class Replica:
         self.load = 0  # requests that run or wait for a slot
         self.failures = 0  # in a row
         self.rest = 0.0  # seconds that it is to be left alone when it goes down
-        self.reason = "not asked yet"
+        self.reason = f"server {url} has not answered yet"
         self._retired: list[ServerEngine] = []  # requests may still run on them
 
     @property

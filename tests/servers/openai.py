@@ -118,4 +118,4 @@ def _error(message: str, kind: str, status: int) -> Response:
 if __name__ == "__main__":
     from .running import main
 
-    main(make_app, __doc__.split("\n")[0])
+    main(make_app, __doc__.split("\n")[0], num_limits=1)

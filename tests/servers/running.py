@@ -48,13 +48,15 @@ def spawn(kind: str, *args):
         process.stdout.close()
 
 
-def main(make_app, description: str) -> None:
+def main(make_app, description: str, num_limits: int) -> None:
     """The command line of a loopback server."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--backend", choices=("starter", "scripted", "timed"), default="starter")
     parser.add_argument("--token", help="refuse requests without this token")
     parser.add_argument("--max-concurrent-requests", type=int, default=128)
+    parser.add_argument("--max-input-tokens", type=int, default=1000)
+    parser.add_argument("--max-total-tokens", type=int, default=1024)
     parser.add_argument("--mean-tokens", type=int, default=100, help="of a thought of the timed world")
     parser.add_argument("--no-prefix-cache", action="store_true", help="of the timed world")
     parser.add_argument("--step", type=float, default=Timing.step, help="seconds of a step of the timed world")
@@ -74,7 +76,8 @@ def main(make_app, description: str) -> None:
     faults = Faults(
         options.fault_rate, tuple(options.fault_kinds), options.fault_seed, options.wedge_after, options.slow_start
     )
-    app = make_app(backend, faults, options.token, options.max_concurrent_requests)
+    limits = (options.max_input_tokens, options.max_total_tokens)[-num_limits:]
+    app = make_app(backend, faults, options.token, options.max_concurrent_requests, *limits)
     config = uvicorn.Config(app, port=options.port, log_level="critical", lifespan="off")
     server = uvicorn.Server(config)
     socket = config.bind_socket()

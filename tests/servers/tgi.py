@@ -202,4 +202,4 @@ async def _events(output: TextGenerationOutput):
 if __name__ == "__main__":
     from .running import main
 
-    main(make_app, __doc__.split("\n")[0])
+    main(make_app, __doc__.split("\n")[0], num_limits=2)
