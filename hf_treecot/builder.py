@@ -21,7 +21,7 @@ from tqdm import tqdm
 from .dataset import DatasetWriter
 from .engines.engine import Engine
 from .engines.journal import Journal, JournaledEngine
-from .errors import EngineError, InvalidInputError, VerifierError
+from .errors import EngineError, EnginesDownError, InvalidInputError, VerifierError
 from .pattern import Pattern
 from .problems import Problem, check_unique
 from .search import SearchConfig, Verify, search
@@ -195,7 +195,7 @@ class _Build:
 
     async def grow(self, problems: Sequence[Problem]) -> None:
         """Grow all trees, so many at a time."""
-        slots = asyncio.Semaphore(self.config.trees_in_flight)
+        slots, reason = asyncio.Semaphore(self.config.trees_in_flight), None
         with tqdm(total=len(problems), unit="tree", desc="Trees", disable=not self.config.show_progress) as bar:
 
             async def grow_one(problem: Problem) -> None:
@@ -203,9 +203,14 @@ class _Build:
                     await self._grow_one(problem)
                 self._show(bar)
 
-            async with asyncio.TaskGroup() as group:
-                for problem in problems:
-                    group.create_task(grow_one(problem))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for problem in problems:
+                        group.create_task(grow_one(problem))
+            except* EnginesDownError as stopped:
+                reason = stopped.exceptions[0]  # the same for all
+        if reason is not None:
+            raise reason
 
     async def _grow_one(self, problem: Problem) -> None:
         record = self.journal.find_tree(problem.problem_id)

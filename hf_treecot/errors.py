@@ -12,6 +12,24 @@ class EngineError(RuntimeError):
     """An engine could not complete a request. Never a wrong answer: the problem is recorded as failed."""
 
 
+class TransientEngineError(EngineError):
+    """
+    A server failed in a way that may pass: overloaded, restarting, a reset connection, an unreadable answer.
+
+    Args:
+        message (`str`): What happened.
+        retry_after (`float`): Seconds that the server asks to be left alone.
+    """
+
+    def __init__(self, message: str, retry_after: float = 0.0):
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class EnginesDownError(RuntimeError):
+    """No server can be used any more. It ends the build, which goes on where it was when run again."""
+
+
 class ContextLengthError(EngineError):
     """A request does not fit into the model's context. The search ends that chain there and goes on."""
 

@@ -261,6 +261,7 @@ class _Search:
             temperature=self.config.temperature,
             top_p=self.config.top_p,
             seed=_seed(self.seeds[parent], spec.kind, sample),
+            chat_length=len(self.chat_prompts[spec.role]),
         )
         completion = await self.engines[spec.role].generate(request)
         self.tree.requests += 1

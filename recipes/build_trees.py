@@ -2,19 +2,26 @@
 
     python recipes/build_trees.py --problems letters arithmetic --num_problems 20 --output_dir runs/mine
     python recipes/build_trees.py --config recipes/config/gsm8k.yaml --model Qwen/Qwen2.5-7B-Instruct
+    python recipes/build_trees.py --problems letters --engine tgi --servers http://localhost:8080 --dry-run
 
 Run the same command again after any interruption: it goes on where it was.
 """
 
 import asyncio
+import random
 import sys
-from dataclasses import dataclass, field, fields
+import tempfile
+import time
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from hf_treecot import recipe
 from hf_treecot.builder import BuildConfig, BuildReport, build_trees, check_directory
+from hf_treecot.dataset import load_trees
 from hf_treecot.decontamination import decontaminate
-from hf_treecot.errors import InvalidInputError
+from hf_treecot.engines.loading import EngineArguments, open_engines, room_for_requests
+from hf_treecot.errors import EnginesDownError, InvalidInputError
+from hf_treecot.estimate import Estimate, MeteredEngine, compare, describe, estimate, save
 from hf_treecot.pattern import available_patterns, load_pattern
 from hf_treecot.problem_formats import FORMATS
 from hf_treecot.problems import Problem, load_problems
@@ -26,7 +33,7 @@ from hf_treecot.verifiers.worker import VerifierPool
 
 
 @dataclass
-class Arguments:
+class Arguments(EngineArguments):
     """Arguments of build_trees.py."""
 
     problems: list[str] = field(
@@ -53,23 +60,18 @@ class Arguments:
     allow_evaluation_only: bool = field(
         default=False, metadata={"help": "Take problems that are published for evaluation only (Multi-IF)."}
     )
-    model: str = field(
-        default="starter",
-        metadata={"help": "Hub name or directory of the model that writes; starter: the built-in one."},
-    )
-    critic_model: str | None = field(default=None, metadata={"help": "The model that criticises. Default: the same."})
-    revision: str | None = field(default=None, metadata={"help": "Revision of the model."})
-    critic_revision: str | None = field(default=None, metadata={"help": "Revision of the critic's model."})
-    dtype: str | None = field(default=None, metadata={"help": "float32, bfloat16, float64 (exact in any batch)."})
-    trust_remote_code: bool = field(default=False, metadata={"help": "Run code that comes with the model."})
-    max_batch_size: int = field(default=64, metadata={"help": "Requests that the model works on at the same time."})
     patterns: list[str] = field(
         default_factory=available_patterns,
         metadata={"help": "Transition patterns, one chosen at random for every problem: names or .yaml files."},
     )
     output_dir: str = field(default="runs/trees", metadata={"help": "The run's directory."})
     seed: int = field(default=0, metadata={"help": "Seed of the searches and of generated problems."})
-    trees_in_flight: int = field(default=32, metadata={"help": "Trees that grow at the same time."})
+    trees_in_flight: int | None = field(
+        default=None,
+        metadata={
+            "help": "Trees that grow at the same time. Default: 32; with servers, as many as they take requests."
+        },
+    )
     num_simulations: int = field(
         default=32, metadata={"help": "Simulations that make a tree with enough right answers."}
     )
@@ -86,6 +88,15 @@ class Arguments:
     preference: str = field(default="one_per_tree", metadata={"help": f"Pairs: {', '.join(PREFERENCE_CHOICES)}."})
     max_length: int | None = field(default=None, metadata={"help": "Leave out chains of more tokens."})
     verifier_time_limit: float = field(default=10.0, metadata={"help": "Seconds for one check."})
+    dry_run: bool = field(
+        default=False, metadata={"help": "Only grow a sample, and say what the build will take: tokens, hours, cost."}
+    )
+    dry_run_problems: int | None = field(
+        default=None, metadata={"help": "Problems of the sample. Default: as many as grow at the same time."}
+    )
+    price_per_hour: float | None = field(
+        default=None, metadata={"help": "What all engines together cost in an hour, for the estimate."}
+    )
 
 
 def read_problems(arguments: Arguments) -> list[Problem]:
@@ -130,60 +141,64 @@ def read_problems(arguments: Arguments) -> list[Problem]:
     return kept
 
 
-def load_engines(arguments: Arguments) -> dict:
-    """One engine per role."""
-    from hf_treecot.engines.local import LocalEngine
-    from hf_treecot.starter.training import starter_model
-
-    options = {"dtype": arguments.dtype, "max_batch_size": arguments.max_batch_size}
-
-    def load(name: str, revision: str | None) -> LocalEngine:
-        if name == "starter":
-            return LocalEngine.from_pretrained(str(starter_model()), name="hf_treecot/starter", **options)
-        return LocalEngine.from_pretrained(
-            name, revision=revision, trust_remote_code=arguments.trust_remote_code, **options
-        )
-
-    generator = load(arguments.model, arguments.revision)
-    critic_model = arguments.critic_model or arguments.model
-    critic_revision = arguments.critic_revision or (arguments.revision if critic_model == arguments.model else None)
-    if (critic_model, critic_revision) == (arguments.model, arguments.revision):
-        return {"generator": generator, "critic": generator}
-    return {"generator": generator, "critic": load(critic_model, critic_revision)}
-
-
-async def build(arguments: Arguments) -> BuildReport:
+async def build(arguments: Arguments) -> BuildReport | Estimate:
     """Everything that can be checked is checked before a model is loaded."""
     settings = {f.name: getattr(arguments, f.name) for f in fields(SearchConfig) if hasattr(arguments, f.name)}
     search = SearchConfig(**settings)
-    config = BuildConfig(search, arguments.seed, arguments.trees_in_flight)
+    config = BuildConfig(
+        search, arguments.seed, 32 if arguments.trees_in_flight is None else arguments.trees_in_flight
+    )
     selection = SelectionConfig(sft=arguments.sft, preference=arguments.preference, max_length=arguments.max_length)
     patterns = [load_pattern(name) for name in arguments.patterns]
     pool = VerifierPool(time_limit=arguments.verifier_time_limit)
     check_directory(Path(arguments.output_dir))
     problems = read_problems(arguments)
-    engines = load_engines(arguments)
-    tokenizer = engines["generator"].tokenizer
-    selector = Selector(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], selection)
-    try:
-        async with pool:
-            return await build_trees(
-                problems, patterns, engines, pool.verify, selector, Path(arguments.output_dir), config
-            )
-    finally:
-        for engine in {id(e): e for e in engines.values()}.values():
-            engine.close()
+    async with pool, open_engines(arguments) as engines:
+        tokenizer = engines["generator"].tokenizer
+        selector = Selector(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], selection)
+        if arguments.trees_in_flight is None and (room := room_for_requests(engines)):
+            config = replace(config, trees_in_flight=room)
+        if arguments.dry_run:
+            return await grow_sample(arguments, problems, patterns, engines, pool.verify, selector, config)
+        return await build_trees(
+            problems, patterns, engines, pool.verify, selector, Path(arguments.output_dir), config
+        )
+
+
+async def grow_sample(arguments, problems, patterns, engines, verify, selector, config) -> Estimate:
+    """Grow the trees of a sample of the problems, keep none, and estimate what all of them will take."""
+    size = config.trees_in_flight if arguments.dry_run_problems is None else arguments.dry_run_problems
+    if size < 1:
+        raise InvalidInputError(f"dry_run_problems={size} is out of range: it must be at least 1")
+    sample = random.Random(config.seed).sample(problems, min(size, len(problems)))
+    metered = {id(engine): MeteredEngine(engine) for engine in engines.values()}
+    by_role = {role: metered[id(engine)] for role, engine in engines.items()}
+    with tempfile.TemporaryDirectory() as directory:
+        started = time.monotonic()
+        await build_trees(sample, patterns, by_role, verify, selector, Path(directory) / "run", config)
+        finished, trees = time.monotonic(), list(load_trees(Path(directory) / "run"))
+    written = [entry for engine in metered.values() for entry in engine.written]
+    return estimate(trees, written, started, finished, len(problems), arguments.price_per_hour)
 
 
 def main() -> int:
     """Build, then say what came of it."""
     arguments = recipe.parse(Arguments, __doc__)
-    report = recipe.run(
-        lambda: asyncio.run(build(arguments)),
-        resume=f"Nothing is lost: run the same command again to go on in {arguments.output_dir}.",
-    )
-    print_report(report, Path(arguments.output_dir))
-    return 1 if report.failures else 0
+    output_dir = Path(arguments.output_dir)
+    estimate_path = output_dir.with_name(f"{output_dir.name}.estimate.json")
+    resume = f"Nothing is lost: run the same command again to go on in {output_dir}."
+    try:
+        result = recipe.run(lambda: asyncio.run(build(arguments)), resume="" if arguments.dry_run else resume)
+    except EnginesDownError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 3
+    if isinstance(result, Estimate):
+        save(result, estimate_path)
+        print("\n".join(describe(result)))
+        return 0
+    print_report(result, output_dir)
+    print("\n".join(compare(estimate_path, result)))
+    return 1 if result.failures else 0
 
 
 if __name__ == "__main__":

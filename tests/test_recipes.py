@@ -273,3 +273,18 @@ def test_a_lone_string_in_yaml_is_a_list_of_one(tmp_path):
     arguments = recipe.parse(build_trees.Arguments, "", ["--config", str(tmp_path / "mine.yaml")])
     assert arguments.problems == ["letters"]
     assert arguments.temperature == 1
+
+
+def test_the_commands_of_the_readmes_are_read_by_the_real_dataclass():
+    texts = [(ROOT / name).read_text() for name in ("README.md", "recipes/config/README.md")]
+    commands = [
+        line.partition("build_trees.py ")[2].split("#")[0].split()
+        for line in "\n".join(texts).replace("\\\n", " ").splitlines()
+        if line.startswith("python recipes/build_trees.py ")
+    ]
+    assert len(commands) >= 5
+    for command in commands:
+        if "mine.yaml" not in command:  # the reader's own
+            recipe.parse(
+                build_trees.Arguments, "", [str(ROOT / c) if c.startswith("recipes/") else c for c in command]
+            )

@@ -24,6 +24,8 @@ class Request:
         temperature (`float`): Sampling temperature; 0 is greedy.
         top_p (`float`): Nucleus sampling, in (0, 1]; 1 is off.
         seed (`int`): The same request gives the same completion.
+        chat_length (`int`): Characters of the prompt that all requests of one tree and role share. Only a hint, by
+            which requests find the server that has these characters in its cache.
     """
 
     prompt: str
@@ -32,6 +34,7 @@ class Request:
     temperature: float
     top_p: float
     seed: int
+    chat_length: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Completion:
         prompt_tokens (`int`): Tokens of the prompt.
         tokens (`int`): Tokens generated, the stop string included.
         log_probability (`float`, *optional*): Sum of the log-probabilities of the generated tokens under the model
-            itself (temperature 1, no nucleus), where the engine gives it.
+            itself (temperature 1, no nucleus), where the engine gives it; TGI only gives those after both.
     """
 
     text: str

@@ -122,5 +122,6 @@ class JournaledEngine:
 
 def request_key(identity: EngineIdentity, request: Request) -> bytes:
     """What a request is remembered by: everything that its completion depends on."""
-    content = json.dumps([asdict(identity), asdict(request)], sort_keys=True)
+    asked = {name: value for name, value in asdict(request).items() if name != "chat_length"}  # only a hint
+    content = json.dumps([asdict(identity), asked], sort_keys=True)
     return hashlib.blake2b(content.encode(), digest_size=16).digest()

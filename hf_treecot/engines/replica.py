@@ -1,0 +1,95 @@
+"""One server of a pool: its engine, its slots, and what is known of its health."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from ..errors import EngineError, InvalidInputError, TransientEngineError
+from .engine import Engine, EngineIdentity
+from .server import ServerLimits
+
+
+class ServerEngine(Engine, Protocol):
+    """An engine that is one server."""
+
+    tokenizer: Any
+    limits: ServerLimits
+
+    async def close(self) -> None:
+        """Close the connections."""
+
+
+Connect = Callable[[str, Any], Awaitable[ServerEngine]]
+
+
+Connect = Callable[[str, Any], Awaitable[ServerEngine]]
+
+
+class Replica:
+    """
+    A server, whether it can be used or not.
+
+    Args:
+        url (`str`): Its base URL.
+        connect (`Callable`): `await connect(url, tokenizer_or_none)` gives the engine of a server that works.
+        connect_timeout (`float`): Seconds after which it does not work.
+    """
+
+    def __init__(self, url: str, connect: Connect, connect_timeout: float):
+        self.url = url
+        self._connect, self._connect_timeout = connect, connect_timeout
+        self.engine: ServerEngine | None = None
+        self.slots: asyncio.Semaphore | None = None
+        self.up = False
+        self.load = 0  # requests that run or wait for a slot
+        self.failures = 0  # in a row
+        self.rest = 0.0  # seconds that it is to be left alone when it goes down
+        self.reason = f"server {url} has not answered yet"
+        self._retired: list[ServerEngine] = []  # requests may still run on them
+
+    @property
+    def share(self) -> float:
+        """How busy it is."""
+        return self.load / self.engine.limits.max_concurrent_requests
+
+    async def connect(self, tokenizer: Any = None, identity: EngineIdentity | None = None) -> None:
+        """
+        Use the server from now on if it works; otherwise note the reason.
+
+        Args:
+            tokenizer (`~transformers.PreTrainedTokenizerBase`, *optional*): Instead of loading one.
+            identity ([`EngineIdentity`], *optional*): What it must be.
+
+        Raises:
+            InvalidInputError: It is not what it should be.
+        """
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                engine = await self._connect(self.url, tokenizer)
+        except TimeoutError:
+            self.reason = f"server {self.url} did not answer within {self._connect_timeout:g} s"
+            return
+        except TransientEngineError as error:
+            self.reason, self.rest = str(error), max(self.rest, error.retry_after)
+            return
+        except EngineError as error:
+            raise InvalidInputError(f"{error}: it refuses even a small request") from None
+        if identity is not None and not same_model(identity, engine.identity):
+            await engine.close()
+            raise InvalidInputError(f"server {self.url} serves {engine.identity} and not {identity}")
+        if self.engine is not None:
+            self._retired.append(self.engine)
+        self.engine, self.up, self.failures = engine, True, 0
+        self.slots = self.slots or asyncio.Semaphore(engine.limits.max_concurrent_requests)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for engine in [*self._retired, self.engine]:
+            if engine is not None:
+                await engine.close()
+
+
+def same_model(one: EngineIdentity, other: EngineIdentity) -> bool:
+    """Whether two servers serve the same model, as far as they tell."""
+    same_revision = one.revision == other.revision or not (one.revision and other.revision)
+    return (one.engine, one.model) == (other.engine, other.model) and same_revision

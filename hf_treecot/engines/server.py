@@ -1,0 +1,271 @@
+"""What the engines of all inference servers have in common: URLs, limits, tokenizers, and how an answer is read.
+
+This room knows HTTP and what may go wrong on it. It must not know which server is asked, nor when to ask again.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from ..errors import ContextLengthError, EngineError, InvalidInputError, TransientEngineError
+from .engine import Completion, Request
+
+
+# What the servers' messages say of a prompt that is too long: TGI (two), vLLM and SGLang, llama.cpp, OpenAI.
+TOO_LONG = re.compile(
+    r"`inputs` must have less than|`inputs` tokens \+ `max_new_tokens` must be|context length|context size"
+    r"|longer than the model|maximum (model|allowed) (length|input)|context_length_exceeded",
+    re.IGNORECASE,
+)
+# Tokenizers that differ read this differently: digits, tags, white space, other scripts.
+SAMPLE = "Firstly, 1234567 + 89 = ?\n<sub-task>Überprüfe 数学   \\boxed{x_1}</sub-task>"
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """
+    What a user says of a server.
+
+    Args:
+        token (`str`, *optional*): Sent to this server as a bearer token. Never taken from anywhere else.
+        model (`str`, *optional*): The model that it must serve.
+        tokenizer (`str`, *optional*): Hub name or directory of the model's tokenizer. By default that of the model
+            name which the server reports.
+        trust_remote_code (`bool`): Run code that comes with the tokenizer.
+        max_concurrent_requests (`int`, *optional*): At most so many requests at the same time. By default what the
+            server reports.
+    """
+
+    token: str | None = None
+    model: str | None = None
+    tokenizer: str | None = None
+    trust_remote_code: bool = False
+    max_concurrent_requests: int | None = None
+
+    def __repr__(self) -> str:
+        return f"ServerOptions(model={self.model!r}, tokenizer={self.tokenizer!r})"  # never the token
+
+
+@dataclass(frozen=True)
+class ServerLimits:
+    """
+    What a server takes.
+
+    Args:
+        max_concurrent_requests (`int`): Requests at the same time.
+        max_input_tokens (`int`, *optional*): Tokens of a prompt.
+        max_total_tokens (`int`, *optional*): Tokens of a prompt and what is generated after it.
+        max_stop_sequences (`int`, *optional*): Stop strings of a request.
+    """
+
+    max_concurrent_requests: int
+    max_input_tokens: int | None = None
+    max_total_tokens: int | None = None
+    max_stop_sequences: int | None = None
+
+    def budget(self, request: Request, prompt_tokens: int) -> int:
+        """
+        How many tokens may be generated for a request.
+
+        Raises:
+            ContextLengthError: None.
+        """
+        room = request.max_new_tokens
+        if self.max_total_tokens is not None:
+            room = min(room, self.max_total_tokens - prompt_tokens)
+        if room < 1 or (self.max_input_tokens is not None and prompt_tokens > self.max_input_tokens):
+            raise ContextLengthError(
+                f"a prompt of {prompt_tokens} tokens does not fit: the server takes {self.max_input_tokens} of a "
+                f"prompt and {self.max_total_tokens} in all"
+            )
+        return room
+
+
+def check_url(url: str) -> str:
+    """
+    The base URL of a server, without a slash at its end.
+
+    Raises:
+        InvalidInputError: It is no such URL, or holds credentials.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment)
+        _ = parts.port  # refuses what is no number
+    except ValueError:
+        raise InvalidInputError("a server's URL cannot be read: write it as http://host:port") from None
+    if parts.username or parts.password:
+        raise InvalidInputError(
+            f"the URL of server {parts.hostname!r} holds credentials: leave them out and use the option for the token"
+        )
+    if not usable:
+        raise InvalidInputError(f"server {url!r} is no base URL: write it as http://host:port")
+    return url.rstrip("/")
+
+
+def load_tokenizer(name: str, trust_remote_code: bool = False):
+    """
+    The tokenizer that prompts are rendered and counted with.
+
+    Raises:
+        InvalidInputError: There is none of this name, or it has no chat template.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInputError(
+            f"tokenizer {name!r} cannot be loaded ({reason}): name one by its Hub name or directory"
+        ) from error
+    if tokenizer.chat_template is None:
+        raise InvalidInputError(f"tokenizer {name!r} has no chat template: name that of an instruction-tuned model")
+    return tokenizer
+
+
+def render_chat(tokenizer, messages: list[dict[str, str]]) -> str:
+    """The rendered prompt of a conversation, without the first token that servers add by themselves."""
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    first = tokenizer("x")["input_ids"][0]
+    adds_first = tokenizer.bos_token_id is not None and first == tokenizer.bos_token_id
+    return text.removeprefix(tokenizer.bos_token) if adds_first else text
+
+
+def count_tokens(tokenizer, prompt: str) -> int:
+    """Tokens of a prompt, as a server counts them."""
+    return len(tokenizer(prompt)["input_ids"])
+
+
+def read_completion(
+    text: str, finish_reason: str, pieces: Sequence[str], request: Request, prompt_tokens: int, tokens: int,
+    log_probability: float | None,
+) -> Completion:  # fmt: skip
+    """
+    A completion from what a server says, cut at the first stop string.
+
+    Args:
+        text (`str`): The text, with or without the stop string at its end.
+        finish_reason (`str`): `"stop"`, `"eos"` or `"length"`.
+        pieces (`Sequence[str]`): The texts of the generated tokens; empty if the server does not tell.
+        request ([`Request`]): What was asked.
+        prompt_tokens, tokens (`int`): Their numbers.
+        log_probability (`float`, *optional*): Sum over the generated tokens.
+
+    Raises:
+        TransientEngineError: The text lacks a part of what was generated.
+    """
+    stopped = any(stop in text for stop in request.stop)
+    # The stop string may be left out. So may the end of the turn, a token that can have a text of its own.
+    written, without_last = "".join(pieces), "".join(pieces[:-1])
+    ended = any(stop in written for stop in request.stop)
+    whole = {_cut(written, request.stop).strip()} if ended else {written.strip(), without_last.strip()}
+    if pieces and not stopped and text.strip() not in whole and written.strip().startswith(text.strip()):
+        raise TransientEngineError(f"the server sent only {len(text)} characters of a longer text")
+    return Completion(
+        _cut(text, request.stop), "stop" if stopped else finish_reason, prompt_tokens, tokens, log_probability
+    )
+
+
+def _cut(text: str, stops: Sequence[str]) -> str:
+    return text[: min((i for stop in stops if (i := text.find(stop)) >= 0), default=len(text))]
+
+
+def failure(url: str, response: httpx.Response, token: str | None) -> EngineError:
+    """What an answer that is no success means, as the exception to be raised."""
+    try:
+        body = response.json()
+        message = body.get("error") or body.get("message") or body.get("detail") if isinstance(body, dict) else body
+        message = message.get("message", message) if isinstance(message, dict) else message
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        message = response.text
+    status = response.status_code
+    text = redact(f"server {url} said {status}: {' '.join(str(message).split())[:300]}", token)
+    if status in (400, 413, 422) and TOO_LONG.search(text):
+        return ContextLengthError(text)
+    if status in (408, 409, 424, 425, 429) or status >= 500:
+        return TransientEngineError(text, _seconds(response.headers.get("retry-after")))
+    return EngineError(text)
+
+
+def redact(text: str, token: str | None) -> str:
+    """A text without the token, should a server have repeated it."""
+    return text.replace(token, "[token]") if token else text
+
+
+def _seconds(retry_after: str | None) -> float:
+    return min(float(retry_after), 3600.0) if retry_after and re.fullmatch(r"\d+(\.\d+)?", retry_after) else 0.0
+
+
+def new_client(token: str | None, max_concurrent_requests: int = 1) -> httpx.AsyncClient:
+    """An HTTP client that never waits for a connection: who may ask at the same time is not decided here."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_concurrent_requests)
+    return httpx.AsyncClient(headers=headers, timeout=None, limits=limits)  # noqa: S113  the pool's business
+
+
+async def ask_json(client: httpx.AsyncClient, method: str, url: str, token: str | None, body: Any = None) -> Any:
+    """
+    Send a request and read the JSON that comes back.
+
+    Raises:
+        TransientEngineError, ContextLengthError, EngineError: See [`failure`].
+    """
+    try:
+        response = await client.request(method, url, json=body)
+    except httpx.TransportError as error:
+        raise TransientEngineError(describe(url, error)) from None
+    if not response.is_success:
+        raise failure(url, response, token)
+    try:
+        return response.json()
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise TransientEngineError(f"server {url} sent something that is no JSON") from None
+
+
+def describe(url: str, error: Exception) -> str:
+    """One line about a connection that failed."""
+    return f"server {url} cannot be asked ({type(error).__name__}: {' '.join(str(error).split())})"
+
+
+def refused(url: str, error: EngineError) -> InvalidInputError | None:
+    """What a user can do about it if a server wants another token; None if that is not the matter."""
+    if re.search(r"said 40[13]:", str(error)):
+        return InvalidInputError(
+            f"server {url} refuses the token, or wants one ({error}): set TREECOT_SERVER_TOKEN "
+            "(of the critic's servers: TREECOT_CRITIC_TOKEN)"
+        )
+    return None
+
+
+def check_tokenizer(name: str, model: str, equal: bool) -> None:
+    """
+    Raises:
+        InvalidInputError: A tokenizer reads a sample text in another way than the server does.
+    """
+    if not equal:
+        raise InvalidInputError(
+            f"tokenizer {name!r} is not that of model {model!r}, which the server uses: set tokenizer to that"
+        )
+
+
+def check_model(url: str, wanted: str | None, served: Sequence[str]) -> str:
+    """
+    The model of a server.
+
+    Raises:
+        InvalidInputError: It does not serve the model that the user wants, or serves several and none was named.
+    """
+    if wanted is None and len(served) == 1:
+        return served[0]
+    if wanted not in served:
+        does = "named none" if wanted is None else f"asked for {wanted!r}"
+        raise InvalidInputError(
+            f"server {url} serves {', '.join(map(repr, served))} and you {does}: set model to what it serves"
+        )
+    return wanted

@@ -1,0 +1,198 @@
+"""text-generation-inference by its native route: raw text in, text with every token's log-probability out."""
+
+import math
+from typing import Any
+
+import httpx
+from huggingface_hub import AsyncInferenceClient
+from huggingface_hub.errors import HTTPError, TextGenerationError
+
+from ..errors import ContextLengthError, EngineError, InvalidInputError, TransientEngineError
+from .engine import Completion, EngineIdentity, Request
+from .server import (
+    SAMPLE,
+    ServerLimits,
+    ServerOptions,
+    ask_json,
+    check_model,
+    check_tokenizer,
+    count_tokens,
+    describe,
+    failure,
+    load_tokenizer,
+    new_client,
+    read_completion,
+    refused,
+    render_chat,
+)
+
+
+NO_TOKEN = "-"  # noqa: S105  `AsyncInferenceClient` would send the user's Hub token to any server if it is given none
+FINISH_REASONS = {"length": "length", "eos_token": "eos", "stop_sequence": "stop"}
+
+
+class _ServerClient(AsyncInferenceClient):
+    """
+    The Hub's client with connections for a server. Its own refuse every host in the Hub's offline mode, as compute
+    nodes have it, and are 100 at most. The method is private: as in huggingface_hub 1.33.
+    """
+
+    connections = 1
+
+    async def _get_async_client(self) -> httpx.AsyncClient:
+        if self._async_client is None:
+            client = new_client(None, self.connections)  # the token is in the headers of every request
+            self._async_client = await self.exit_stack.enter_async_context(client)
+        return self._async_client
+
+
+class TGIEngine:
+    """
+    A text-generation-inference server as an engine. Made by [`TGIEngine.connect`]; retries are the pool's.
+
+    TGI takes log-probabilities after temperature and nucleus, so they are the model's own only where both are off.
+
+    Args:
+        url (`str`): Base URL, as of [`~server.check_url`].
+        identity ([`EngineIdentity`]): What trees record of it.
+        tokenizer (`~transformers.PreTrainedTokenizerBase`): The model's.
+        limits ([`ServerLimits`]): What it takes.
+        token (`str`, *optional*): Sent with every request.
+    """
+
+    def __init__(self, url: str, identity: EngineIdentity, tokenizer, limits: ServerLimits, token: str | None = None):
+        self.url, self.identity, self.tokenizer, self.limits = url, identity, tokenizer, limits
+        self._token = token
+        self._client = _ServerClient(provider="hf-inference", base_url=url, api_key=token or NO_TOKEN)
+        self._client.connections = limits.max_concurrent_requests
+
+    @classmethod
+    async def connect(cls, url: str, options: ServerOptions, tokenizer: Any = None) -> "TGIEngine":
+        """
+        Ask a server what it is, and see that it works: its tokenizer is the right one, and it writes a token.
+
+        Args:
+            url (`str`): Base URL, as of [`~server.check_url`].
+            options ([`ServerOptions`]): What the user says of it.
+            tokenizer (`~transformers.PreTrainedTokenizerBase`, *optional*): Instead of loading one.
+
+        Raises:
+            InvalidInputError: It is no TGI server, serves another model, wants a token, or the tokenizer is another.
+            TransientEngineError: It cannot be reached, or does not answer yet.
+        """
+        async with new_client(options.token) as client:
+            info = await _info(client, url, options.token)
+            model = check_model(url, options.model, [info["model_id"]])
+            name = options.tokenizer or model
+            tokenizer = tokenizer or load_tokenizer(name, options.trust_remote_code)
+            await _compare_tokenizers(client, url, options.token, tokenizer, name, model)
+        limits = ServerLimits(
+            max_concurrent_requests=options.max_concurrent_requests or info["max_concurrent_requests"],
+            max_input_tokens=info["max_input_tokens"],
+            max_total_tokens=info["max_total_tokens"],
+            max_stop_sequences=info.get("max_stop_sequences"),
+        )
+        identity = EngineIdentity("tgi", model, info.get("model_sha") or "")
+        engine = cls(url, identity, tokenizer, limits, options.token)
+        try:
+            await engine.generate(Request("1", (), 1, 0.0, 1.0, 1))
+        except BaseException:
+            await engine.close()
+            raise
+        return engine
+
+    def render_chat(self, messages: list[dict[str, str]]) -> str:
+        """The rendered prompt of a conversation, ready for the assistant's turn."""
+        return render_chat(self.tokenizer, messages)
+
+    async def generate(self, request: Request) -> Completion:
+        """
+        Write one thought; see [`Engine.generate`].
+
+        Raises:
+            ContextLengthError: The prompt leaves no room in the server's limits.
+            TransientEngineError: It may work when asked again.
+            EngineError: It will not.
+        """
+        prompt_tokens = count_tokens(self.tokenizer, request.prompt)
+        budget = self.limits.budget(request, prompt_tokens)
+        try:
+            output = await self._client.text_generation(
+                request.prompt,
+                details=True,
+                return_full_text=False,
+                max_new_tokens=budget,
+                stop=list(request.stop)[: self.limits.max_stop_sequences] or None,
+                seed=request.seed or 2**31,  # TGI takes no 0; no other request has this one
+                # A temperature alone is not sampled with, and a nucleus must be below 1.
+                do_sample=request.temperature > 0,
+                temperature=request.temperature or None,
+                top_p=request.top_p if request.temperature > 0 and request.top_p < 1 else None,
+            )
+        except (HTTPError, httpx.HTTPError) as error:
+            raise self._failure(error) from None
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise TransientEngineError(
+                f"server {self.url} sent something unreadable ({type(error).__name__})"
+            ) from None
+        return self._read(output, request, prompt_tokens)
+
+    def _failure(self, error: Exception) -> EngineError:
+        source = error.__cause__ if isinstance(error, TextGenerationError) else error
+        response = getattr(source, "response", None)
+        if response is None:
+            return TransientEngineError(describe(self.url, error))
+        return failure(self.url, response, self._token)
+
+    def _read(self, output: Any, request: Request, prompt_tokens: int) -> Completion:
+        details, text = output.details, output.generated_text
+        tokens = getattr(details, "tokens", None)
+        if not isinstance(text, str) or tokens is None or details.finish_reason not in FINISH_REASONS:
+            raise TransientEngineError(f"server {self.url} sent an answer without its details")
+        if len(tokens) != details.generated_tokens:
+            raise TransientEngineError(f"server {self.url} sent {len(tokens)} of {details.generated_tokens} tokens")
+        return read_completion(
+            text,
+            FINISH_REASONS[details.finish_reason],
+            [token.text for token in tokens if not token.special],
+            request,
+            prompt_tokens,
+            details.generated_tokens,
+            math.fsum(token.logprob or 0.0 for token in tokens),
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+async def _info(client: httpx.AsyncClient, url: str, token: str | None) -> dict[str, Any]:
+    try:
+        info = await ask_json(client, "GET", f"{url}/info", token)
+    except TransientEngineError as error:
+        if "no JSON" not in str(error):
+            raise
+        info = None
+    except EngineError as error:
+        if refusal := refused(url, error):
+            raise refusal from None
+        info = None
+    needed = {"model_id", "max_concurrent_requests", "max_input_tokens", "max_total_tokens"}
+    if not isinstance(info, dict) or not needed <= info.keys():
+        raise InvalidInputError(
+            f"server {url} is no text-generation-inference (its /info says otherwise): "
+            "give TGI's base URL, or set engine to openai for vLLM, SGLang and llama.cpp"
+        )
+    return info
+
+
+async def _compare_tokenizers(client, url: str, token: str | None, tokenizer, name: str, model: str) -> None:
+    try:
+        theirs = await ask_json(client, "POST", f"{url}/tokenize", token, {"inputs": SAMPLE})
+        ids = [piece["id"] for piece in theirs]
+    except (ContextLengthError, TransientEngineError):
+        raise
+    except (EngineError, TypeError, KeyError):  # an older server that does not tell
+        return
+    ours = [tokenizer(SAMPLE, add_special_tokens=special)["input_ids"] for special in (True, False)]
+    check_tokenizer(name, model, ids in ours)

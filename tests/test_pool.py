@@ -1,0 +1,313 @@
+import asyncio
+import logging
+import time
+from dataclasses import replace
+
+import pytest
+
+from hf_treecot.engines.engine import Completion, EngineIdentity, Request
+from hf_treecot.engines.pool import EnginePool, PoolConfig
+from hf_treecot.engines.server import ServerLimits
+from hf_treecot.errors import (
+    ContextLengthError,
+    EngineError,
+    EnginesDownError,
+    InvalidInputError,
+    TransientEngineError,
+)
+
+
+REQUEST = Request("tree 0: go on", (), 10, 0.7, 0.9, 1, chat_length=6)
+FAST = PoolConfig(
+    request_timeout=0.2, backoff=0.001, max_backoff=0.01, failures_to_rest=3, rest=0.02, max_rest=0.1,
+    connect_timeout=0.3, start_timeout=0.0, max_outage=0.5,
+)  # fmt: skip
+
+
+class Fleet:
+    """Servers without sockets: each does what `behaviour` says of it, a function of the request or an exception."""
+
+    def __init__(self, *urls, slots=2, seconds=0.0):
+        self.behaviour = dict.fromkeys(urls)
+        self.models = dict.fromkeys(urls, "m")
+        self.slots, self.seconds = slots, seconds
+        self.asked = {url: [] for url in urls}
+        self.connected = dict.fromkeys(urls, 0)
+        self.running = dict.fromkeys(urls, 0)
+        self.most_running = dict(self.running)
+        self.closed = 0
+
+    async def connect(self, url, tokenizer):
+        self.connected[url] += 1
+        server = _Server(self, url)
+        await server._behave()
+        return server
+
+    async def pool(self, config=FAST):
+        return await EnginePool.connect(list(self.behaviour), self.connect, config)
+
+
+class _Server:
+    tokenizer = "tokenizer"
+
+    def __init__(self, fleet, url):
+        self.fleet, self.url = fleet, url
+        self.identity = EngineIdentity("fleet", fleet.models[url])
+        self.limits = ServerLimits(fleet.slots)
+
+    async def _behave(self):
+        behaviour = self.fleet.behaviour[self.url]
+        if behaviour == "wedge":
+            await asyncio.sleep(3600)
+        if isinstance(behaviour, Exception):
+            raise behaviour
+        if callable(behaviour) and (error := behaviour()):
+            raise error
+
+    async def generate(self, request):
+        fleet, url = self.fleet, self.url
+        fleet.asked[url].append(request)
+        fleet.running[url] += 1
+        fleet.most_running[url] = max(fleet.most_running[url], fleet.running[url])
+        try:
+            await self._behave()
+            await asyncio.sleep(fleet.seconds)
+        finally:
+            fleet.running[url] -= 1
+        return Completion(f"{url} {request.seed}", "stop", 1, 1)
+
+    async def close(self):
+        self.fleet.closed += 1
+
+
+def some(count, trees=1):
+    return [replace(REQUEST, prompt=f"tree {i % trees}: go on", seed=i) for i in range(count)]
+
+
+async def ask(pool, requests):
+    return await asyncio.gather(*(pool.generate(request) for request in requests), return_exceptions=True)
+
+
+def down(message="no connection"):
+    return TransientEngineError(message)
+
+
+async def test_slots_are_respected_and_waiting_is_not_timed():
+    fleet = Fleet("a", slots=2, seconds=0.1)
+    pool = await fleet.pool()
+    results = await ask(pool, some(10))  # half a second in all, a timeout of 0.2
+    assert all(isinstance(result, Completion) for result in results)
+    assert fleet.most_running == {"a": 2}
+    assert pool.max_concurrent_requests == 2
+    await pool.close()
+
+
+async def test_requests_of_a_tree_go_to_one_server_and_trees_are_spread():
+    fleet = Fleet("a", "b", slots=64, seconds=0.01)
+    pool = await fleet.pool()
+    for _ in range(5):
+        await ask(pool, some(40, trees=10))
+    homes = {url: {request.prompt for request in asked} for url, asked in fleet.asked.items()}
+    assert not homes["a"] & homes["b"]
+    assert len(homes["a"]) == len(homes["b"]) == 5
+    await pool.close()
+
+
+async def test_a_failing_request_is_asked_again_elsewhere_and_its_tree_stays():
+    fleet = Fleet("a", "b", slots=8)
+    pool = await fleet.pool()
+    home = (await pool.generate(REQUEST)).text[0]
+    other = "b" if home == "a" else "a"
+    failures = [down()]
+    fleet.behaviour[home] = lambda: failures.pop() if failures else None
+    assert (await pool.generate(REQUEST)).text[0] == other
+    assert (await pool.generate(REQUEST)).text[0] == home
+    await pool.close()
+
+
+async def test_attempts_are_bounded():
+    fleet = Fleet("a")
+    pool = await fleet.pool(replace(FAST, max_attempts=4, failures_to_rest=100))
+    fleet.behaviour["a"] = down("said 500")
+    with pytest.raises(TransientEngineError, match="said 500"):
+        await pool.generate(REQUEST)
+    assert len(fleet.asked["a"]) == 4
+    await pool.close()
+
+
+@pytest.mark.parametrize("error", [ContextLengthError("too long"), EngineError("said 422: bad parameter")])
+async def test_what_will_not_work_is_not_asked_again(error):
+    fleet = Fleet("a", "b")
+    pool = await fleet.pool()
+    fleet.behaviour = {"a": error, "b": error}
+    with pytest.raises(type(error), match=str(error)):
+        await pool.generate(REQUEST)
+    assert sum(map(len, fleet.asked.values())) == 1
+    await pool.close()
+
+
+async def test_retry_after_is_honoured():
+    fleet = Fleet("a")
+    pool = await fleet.pool()
+    errors = [TransientEngineError("said 429", retry_after=0.15)]
+    fleet.behaviour["a"] = lambda: errors.pop() if errors else None
+    started = time.monotonic()
+    await pool.generate(REQUEST)
+    assert 0.15 <= time.monotonic() - started < 0.5
+    await pool.close()
+
+
+async def test_a_server_that_fails_rests_and_comes_back(caplog):
+    fleet = Fleet("a", "b", slots=8)
+    pool = await fleet.pool()
+    await ask(pool, some(8, trees=4))
+    fleet.behaviour["a"] = down()
+    results = await ask(pool, some(40, trees=4))
+    assert all(result.text.startswith("b") for result in results)
+    while_down = len(fleet.asked["a"])
+    await ask(pool, some(40, trees=4))
+    assert len(fleet.asked["a"]) == while_down  # it rests
+    assert "a failed 3 times in a row and rests: no connection" in caplog.text
+    fleet.behaviour["a"] = None
+    await asyncio.sleep(0.3)
+    assert "a is back" in caplog.text
+    await ask(pool, some(40, trees=40))
+    assert len(fleet.asked["a"]) > while_down
+    await pool.close()
+
+
+async def test_a_wedged_server_costs_timeouts_only():
+    fleet = Fleet("a", "b", slots=4)
+    pool = await fleet.pool()
+    fleet.behaviour["a"] = "wedge"
+    results = await ask(pool, some(60, trees=20))
+    assert all(isinstance(result, Completion) for result in results)
+    assert len(fleet.asked["a"]) <= 4 + FAST.failures_to_rest  # one slotful
+    await pool.close()
+
+
+async def test_with_all_servers_down_it_waits_visibly_and_goes_on(caplog):
+    fleet = Fleet("a", "b")
+    pool = await fleet.pool()
+    fleet.behaviour = {"a": down(), "b": down()}
+    waiting = asyncio.create_task(ask(pool, some(10)))
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    assert "every server is down; waiting up to 0 s for one to come back" in caplog.text
+    fleet.behaviour = {"a": None, "b": None}
+    assert all(isinstance(result, Completion) for result in await waiting)
+    await pool.close()
+
+
+async def test_with_all_servers_down_for_too_long_it_stops():
+    fleet = Fleet("a")
+    pool = await fleet.pool()
+    fleet.behaviour["a"] = down("refused")
+    started = time.monotonic()
+    results = await ask(pool, some(6))
+    assert {type(result) for result in results} == {EnginesDownError}
+    assert "no server could be used for 0.5 s (refused)" in str(results[0])
+    assert 0.4 < time.monotonic() - started < 2
+    await pool.close()
+
+
+async def test_a_server_that_is_down_at_the_start_joins_later(caplog):
+    fleet = Fleet("a", "b", slots=1)
+    fleet.behaviour["b"] = down()
+    pool = await fleet.pool()
+    assert pool.max_concurrent_requests == 1
+    assert "going on without b until it answers: no connection" in caplog.text
+    fleet.behaviour["b"] = None
+    await asyncio.sleep(0.3)
+    assert pool.max_concurrent_requests == 2
+    await pool.close()
+
+
+async def test_the_start_does_not_wait_for_a_wedged_server(monkeypatch, caplog):
+    monkeypatch.setattr("hf_treecot.engines.pool.JOIN_SECONDS", 0.05)
+    fleet = Fleet("a", "b")
+    fleet.behaviour["a"] = "wedge"
+    started = time.monotonic()
+    pool = await fleet.pool(replace(FAST, connect_timeout=60))
+    assert time.monotonic() - started < 1
+    assert "going on without a until it answers: server a has not answered yet" in caplog.text
+    assert (await pool.generate(REQUEST)).text.startswith("b")
+    await pool.close()
+
+
+async def test_the_start_waits_for_a_slow_server(caplog):
+    fleet = Fleet("a")
+    fleet.behaviour["a"] = down("said 503: loading")
+    starting = asyncio.create_task(fleet.pool(replace(FAST, start_timeout=10)))
+    await asyncio.sleep(0.1)
+    fleet.behaviour["a"] = None
+    pool = await starting
+    assert "waiting up to 10 s for a server (said 503: loading)" in caplog.text
+    await pool.close()
+
+
+async def test_no_server_at_the_start():
+    fleet = Fleet("a", "b")
+    fleet.behaviour = {"a": down("refused"), "b": "wedge"}
+    with pytest.raises(InvalidInputError) as error:
+        await fleet.pool()
+    assert "no server can be used (refused; server b did not answer within 0.3 s): check the URL" in str(error.value)
+    for urls in ([], ["a", "a"]):
+        with pytest.raises(InvalidInputError, match="at least one URL, and each only once"):
+            await EnginePool.connect(urls, fleet.connect, FAST)
+
+
+async def test_servers_of_different_models():
+    fleet = Fleet("a", "b")
+    fleet.models["b"] = "other"
+    with pytest.raises(InvalidInputError, match="servers a and b serve different models"):
+        await fleet.pool()
+    assert fleet.closed == 2
+
+
+async def test_a_server_that_comes_back_as_another_model_is_not_used(caplog):
+    fleet = Fleet("a", "b")
+    pool = await fleet.pool()
+    fleet.behaviour["a"], fleet.models["a"] = down(), "other"
+    await ask(pool, some(20, trees=10))
+    before = len(fleet.asked["a"])
+    fleet.behaviour["a"] = None
+    await asyncio.sleep(0.3)
+    await ask(pool, some(20, trees=20))
+    assert len(fleet.asked["a"]) == before
+    assert "a is of no use any more: server a serves" in caplog.text
+    await pool.close()
+
+
+async def test_cancelled_requests_free_their_slots():
+    fleet = Fleet("a", slots=1)
+    pool = await fleet.pool(replace(FAST, request_timeout=60))
+    fleet.behaviour["a"] = "wedge"
+    task = asyncio.create_task(ask(pool, some(3)))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    fleet.behaviour["a"] = None
+    assert isinstance(await pool.generate(REQUEST), Completion)
+    assert pool.replicas[0].load == 0
+    await pool.close()
+
+
+async def test_memory_of_prefixes_is_bounded(monkeypatch):
+    monkeypatch.setattr("hf_treecot.engines.pool.REMEMBERED_PREFIXES", 10)
+    fleet = Fleet("a", "b", slots=64)
+    pool = await fleet.pool()
+    await ask(pool, some(200, trees=9) + [replace(REQUEST, prompt=f"{i:06}") for i in range(100)])
+    assert len(pool._homes) == 10
+    await pool.close()
+
+
+@pytest.mark.parametrize(("name", "value"), [("max_attempts", 0), ("request_timeout", 0.0), ("max_outage", -1)])
+def test_bad_settings(name, value):
+    with pytest.raises(InvalidInputError, match=f"{name}={value} is out of range"):
+        PoolConfig(**{name: value})
+
+
+@pytest.fixture(autouse=True)
+def _log(caplog):
+    caplog.set_level(logging.WARNING)
