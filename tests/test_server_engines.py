@@ -95,7 +95,7 @@ async def test_the_starter_model_writes_the_same_behind_a_server(kind, tmp_path)
     for one, other in zip(served, here, strict=True):
         assert replace(one, log_probability=None) == replace(other, log_probability=None)
         assert one.log_probability == pytest.approx(other.log_probability, abs=1e-9)
-    assert engine.identity == EngineIdentity(kind, path)
+    assert (engine.identity.engine, engine.identity.model) == (kind, path)
 
 
 async def test_the_client_cuts_what_the_server_does_not(kind):
