@@ -22,6 +22,8 @@ _NAMES = {
     "EngineError": "errors",
     "InvalidInputError": "errors",
     "VerifierError": "errors",
+    "Judgements": "judgements",
+    "load_judgements": "judgements",
     "Pattern": "pattern",
     "available_patterns": "pattern",
     "load_pattern": "pattern",

@@ -14,6 +14,7 @@ from pathlib import Path
 from hf_treecot import recipe
 from hf_treecot.builder import BuildConfig, BuildReport, build_trees, check_directory
 from hf_treecot.errors import InvalidInputError
+from hf_treecot.judgements import Judgements, load_judgements
 from hf_treecot.pattern import available_patterns, load_pattern
 from hf_treecot.problems import Problem, load_problems
 from hf_treecot.report import print_report
@@ -74,6 +75,9 @@ class Arguments:
     sft: str = field(default="longest", metadata={"help": f"SFT chain: {', '.join(SFT_CHOICES)}."})
     preference: str = field(default="one_per_tree", metadata={"help": f"Pairs: {', '.join(PREFERENCE_CHOICES)}."})
     max_length: int | None = field(default=None, metadata={"help": "Leave out chains of more tokens."})
+    judgements: str | None = field(
+        default=None, metadata={"help": "Directory of judgements: what annotators reject is left out of the rows."}
+    )
     verifier_time_limit: float = field(default=10.0, metadata={"help": "Seconds for one check."})
 
 
@@ -135,13 +139,14 @@ async def build(arguments: Arguments) -> BuildReport:
     search = SearchConfig(**settings)
     config = BuildConfig(search, arguments.seed, arguments.trees_in_flight)
     selection = SelectionConfig(sft=arguments.sft, preference=arguments.preference, max_length=arguments.max_length)
+    judgements = load_judgements(arguments.judgements) if arguments.judgements else Judgements()
     patterns = [load_pattern(name) for name in arguments.patterns]
     pool = VerifierPool(time_limit=arguments.verifier_time_limit)
     check_directory(Path(arguments.output_dir))
     problems = read_problems(arguments)
     engines = load_engines(arguments)
     tokenizer = engines["generator"].tokenizer
-    selector = Selector(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], selection)
+    selector = Selector(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], selection, judgements)
     try:
         async with pool:
             return await build_trees(
