@@ -141,7 +141,7 @@ async def search(
 class _Search:
     """One search in progress: the tree, and what need not outlive the search."""
 
-    def __init__(self, problem, pattern, engines, verify, config, rng, observe):
+    def __init__(self, problem, pattern, engines, verify, config, rng, observe=None):
         self.tree, self.observe = Tree(problem, pattern.name), observe
         self.pattern, self.engines, self.verify, self.config, self.rng = pattern, engines, verify, config, rng
         self.started = 0
