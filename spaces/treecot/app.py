@@ -72,10 +72,13 @@ def build(workspace: Workspace) -> gr.Blocks:
     """The whole page."""
     with gr.Blocks(title="hf_treecot") as demo:
         gr.HTML("<h1>Trees of thoughts</h1>")
+        # Not within a tab: it would be read only when the tab is opened. What is in it is the browser owner's own.
+        nobody = {"name": "", "key": ""}
+        memory = gr.BrowserState(nobody, storage_key="treecot-annotator", secret="treecot")  # noqa: S106
         with gr.Tab("Explore", id="explore"):
             explore = explore_tab(demo, workspace)
         with gr.Tab("Judge", id="judge"):
-            judge_tab(demo, workspace, explore)
+            judge_tab(demo, workspace, explore, memory)
         with gr.Tab("Talk", id="talk"):
             talk_tab(workspace)
         with gr.Tab("Results", id="results"):

@@ -38,7 +38,7 @@ def query_of(*values) -> Query:
     every = {EVERY: ""}
     return Query(
         str(text or "")[:200], every.get(source, source), every.get(pattern, pattern), low / 100, high / 100,
-        min_tokens, max_tokens, order,
+        min_tokens or None, max_tokens or None, order,
     )  # fmt: skip
 
 
@@ -59,8 +59,8 @@ def explore_tab(demo: gr.Blocks, workspace: Workspace) -> Explore:
         with gr.Row():
             low = gr.Slider(0, 100, 0, step=1, label="Success rate from, %", elem_id="filter-low")
             high = gr.Slider(0, 100, 100, step=1, label="Success rate to, %")
-            min_tokens = gr.Number(None, label="Length from, generated tokens", minimum=0)
-            max_tokens = gr.Number(None, label="Length to, generated tokens", minimum=0)
+            min_tokens = gr.Number(0, label="Length from, generated tokens", minimum=0)
+            max_tokens = gr.Number(0, label="Length to (0: any)", minimum=0)
     with gr.Row():
         with gr.Column(scale=1, min_width=270):
             listing = gr.Radio([], label="Problems", elem_id="problem-list")
@@ -98,7 +98,7 @@ def explore_tab(demo: gr.Blocks, workspace: Workspace) -> Explore:
         except InvalidInputError as error:
             return [alert_html(str(error)), *nothing]
         filters = [gr.Dropdown([EVERY, *index.values(column)], value=EVERY) for column in ("source", "pattern")]
-        defaults = ["", EVERY, EVERY, 0, 100, None, None, next(iter(ORDERS))]
+        defaults = ["", EVERY, EVERY, 0, 100, 0, 0, next(iter(ORDERS))]
         return ["", name, *filters, *list_page(name, 0, *defaults), ""]
 
     def turn(source_name, number, *values):

@@ -20,10 +20,9 @@ HELP = (
 NOTHING_LEFT = "Nothing is left to judge here: filter differently in Explore, or choose the other kind."
 
 
-def judge_tab(demo: gr.Blocks, workspace: Workspace, explore: Explore) -> None:
+def judge_tab(demo: gr.Blocks, workspace: Workspace, explore: Explore, memory: gr.BrowserState) -> None:
     """Lay out the tab and wire it."""
     place = gr.State(None)
-    memory = gr.BrowserState({"name": "", "key": ""}, storage_key="treecot-annotator", secret="treecot")  # noqa: S106
     with gr.Column(elem_id="judge-panel"):
         gr.HTML(f'<p class="note">{HELP}</p>')
         with gr.Row():

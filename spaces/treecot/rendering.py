@@ -109,18 +109,19 @@ def pair_html(chosen: str, rejected: str) -> str:
 
 
 def _parted_html(chain: str, shared: int) -> str:
+    mark, marked = '<mark class="divergence" title="here the two part">▸</mark>', False
     pieces, end = [], 0
     for match in TAGS.finditer(chain):
         pieces.append(_loose(chain[end : match.start()]))
-        start, stop = match.span(2)
-        text, here = match.group(2), min(max(shared - start, 0), len(match.group(2)))
-        parts_here = start <= shared <= stop and shared < len(chain)
-        if parts_here:  # plain text: a formula may be cut in two
-            mark = '<mark class="divergence" title="here the two part">▸</mark>'
-            html = f'<span class="shared">{escape(text[:here])}</span>{mark}{escape(text[here:])}'
-        else:
+        text, dim = match.group(2), ""
+        if shared > match.end(2):  # up to the next tag at least, the two are the same
+            html, dim = text_html(text), "shared"
+        elif marked:
             html = text_html(text)
-        pieces.append(thought_html(KIND_OF_TAG[match.group(1)], html, "" if stop > shared else "shared"))
+        else:  # plain text: a formula may be cut in two
+            here, marked = max(shared - match.start(2), 0), True
+            html = f'<span class="shared">{escape(text[:here])}</span>{mark}{escape(text[here:])}'
+        pieces.append(thought_html(KIND_OF_TAG[match.group(1)], html, dim))
         end = match.end()
     pieces.append(_loose(chain[end:]))
     return f'<div class="chain">{"".join(pieces)}</div>'

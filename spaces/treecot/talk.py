@@ -17,7 +17,7 @@ from functools import lru_cache
 from hf_treecot.diagnostics import answer_thought
 from hf_treecot.engines.engine import Engine, Request
 from hf_treecot.engines.local import LocalEngine
-from hf_treecot.errors import EngineError, InvalidInputError
+from hf_treecot.errors import ContextLengthError, EngineError, InvalidInputError
 from hf_treecot.pattern import load_pattern
 from hf_treecot.problems import Problem
 from hf_treecot.search import SearchConfig, search
@@ -146,9 +146,14 @@ async def write_answer(
         rng = random.Random(seed)
         while output.tokens < limits.tokens:
             budget = min(PIECE, limits.tokens - output.tokens)
-            piece = await engine.generate(
-                Request(prompt + output.text, (), budget, temperature, 1.0, rng.getrandbits(31))
-            )
+            request = Request(prompt + output.text, (), budget, temperature, 1.0, rng.getrandbits(31))
+            try:
+                piece = await engine.generate(request)
+            except ContextLengthError:
+                if not output.text:
+                    raise
+                output.note = "stopped: the model's context is full"
+                return
             # Half a character at the end is left for the next piece to write in full.
             text = piece.text.rstrip("\N{REPLACEMENT CHARACTER}") or piece.text
             output.text += text

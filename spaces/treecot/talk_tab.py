@@ -12,7 +12,7 @@ from hf_treecot.errors import EngineError, InvalidInputError
 from hf_treecot.pattern import available_patterns
 
 
-EXAMPLE = "How many s are there in mississippi?"
+EXAMPLE = "How many s and i are there in total in mississippi?"
 
 
 def talk_tab(workspace: Workspace) -> None:
@@ -110,7 +110,7 @@ def _sides(outputs: list[Output]) -> list[str]:
 
 
 def _growing(found: Found) -> dict | None:
-    return {**tree_payload(found.tree), "title": "search", "follow": True} if found.tree else None
+    return {**tree_payload(found.tree), "title": "search", "follow": True, "votes": True} if found.tree else None
 
 
 def _found_html(found: Found) -> str:

@@ -2,7 +2,7 @@
 // Texts of a model only ever go into textContent and aria-label. Nothing is loaded from anywhere.
 window.treecot = (() => {
   const SVG = "http://www.w3.org/2000/svg";
-  const COLUMN = 190, ROW = 34;
+  const COLUMN = 190, ROW = 34, READABLE = 0.6;
   let views = 0;
 
   function element(name, attributes = {}, parent = null, text = null) {
@@ -24,12 +24,12 @@ window.treecot = (() => {
         made.addEventListener("click", act);
         return made;
       };
-      this.first = button("Before the first simulation", "⏮", () => this.setStep(0));
-      this.back = button("Previous simulation", "◀", () => this.setStep(this.step - 1));
+      this.first = button("Before the first simulation", "⇤", () => this.setStep(0));
+      this.back = button("Previous simulation", "←", () => this.setStep(this.step - 1));
       this.slider = element("input", { type: "range", min: 0, max: 0, value: 0, "aria-label": "Simulation" }, bar);
       this.slider.addEventListener("input", () => this.setStep(Number(this.slider.value)));
-      this.forward = button("Next simulation", "▶", () => this.setStep(this.step + 1));
-      this.last = button("After the last simulation", "⏭", () => this.setStep(this.tree.simulations.length));
+      this.forward = button("Next simulation", "→", () => this.setStep(this.step + 1));
+      this.last = button("After the last simulation", "⇥", () => this.setStep(this.tree.simulations.length));
       this.status = element("span", { class: "tree-status", "aria-live": "polite" }, bar);
       button("Zoom out", "−", () => this.zoom(1 / 1.3));
       button("Zoom in", "+", () => this.zoom(1.3));
@@ -63,7 +63,7 @@ window.treecot = (() => {
       this.slider.max = tree.simulations.length;
       this.replay(tree.simulations.length);
       this.layout();
-      if (!grows || tree.follow) this.fit(); else this.draw();
+      if (!grows || tree.follow) this.fit(READABLE); else this.draw();
     }
 
     // Visits and values after so many simulations, as the search had them.
@@ -88,9 +88,15 @@ window.treecot = (() => {
       this.forward.disabled = this.last.disabled = this.step === simulations.length;
       const end = this.step ? simulations[this.step - 1] : null;
       const outcome = end === null ? "" : reward[end] === null ? " · no answer"
-        : reward[end] > 0.5 ? ` · right (${reward[end]})` : ` · wrong (${reward[end]})`;
+        : ` · ${this.outcome(end)} (${Number(reward[end].toFixed(2))})`;
       const text = `simulation ${this.step} of ${simulations.length}${outcome}`;
       if (this.status.textContent !== text) this.status.textContent = text;
+    }
+
+    // A search without a gold answer knows only how many of its answers agree.
+    outcome(i) {
+      const right = this.tree.reward[i] > 0.5;
+      return this.tree.votes ? (right ? "most answers agree" : "few answers agree") : right ? "right" : "wrong";
     }
 
     setStep(step) {
@@ -125,14 +131,16 @@ window.treecot = (() => {
       this.height = Math.max(1, row) * ROW;
     }
 
-    fit() {
+    // The whole tree, or as much of it, from the root on, as can be read.
+    fit(least = 0.02) {
       if (!this.tree) return;
       const { width, height } = this.svg.getBoundingClientRect();
       if (!width) { this.scale = 1; this.left = this.top = 0; return; }
       this.scale = Math.min(1.2, (width - 30) / (this.width + 20), (height - 20) / (this.height + 10));
-      this.scale = Math.max(this.scale, 0.02);
+      this.scale = Math.max(this.scale, least);
       this.left = 18;
-      this.top = Math.max(10, (height - this.height * this.scale) / 2) + (ROW / 2) * this.scale;
+      const room = height - this.height * this.scale;
+      this.top = room > 0 ? room / 2 + (ROW / 2) * this.scale : height / 2 - this.y[0] * this.scale;
       this.draw();
     }
 
@@ -296,9 +304,9 @@ window.treecot = (() => {
       const visits = this.visits[i], value = visits ? (this.values[i] / visits).toFixed(2) : "–";
       const verified = reward[i] !== null && visits > 0;
       const right = verified && reward[i] > 0.5;
-      const outcome = verified ? (right ? "right" : "wrong") : dead[i] ? "dead end" : "";
+      const outcome = verified ? this.outcome(i) : dead[i] ? "dead end" : "";
       const radius = 5 + 7 * Math.sqrt(visits / Math.max(1, this.visits[0]));
-      const classes = ["node", `kind-${kind[i]}`, verified ? outcome : "", critic[i] ? "critic" : "",
+      const classes = ["node", `kind-${kind[i]}`, verified ? (right ? "right" : "wrong") : "", critic[i] ? "critic" : "",
         visits ? "" : "unvisited", i === this.chosen ? "chosen" : "", this.path.has(i) ? "on-path" : ""];
       const name = kind[i].replaceAll("_", "-");
       const group = element("svg:g", {
