@@ -364,6 +364,7 @@ def test_results_are_shown(visit):
     visitor = visit()
     visitor.tab("Results")
     expect(visitor.page.locator("#results-table")).to_contain_text("75.0%")
+    expect(visitor.page.locator("#accuracy-plot canvas, #accuracy-plot svg.marks").first).to_be_visible()
     visitor.screenshot("results")
 
 

@@ -100,7 +100,15 @@ def results_tab(workspace: Workspace) -> None:
     gr.HTML(table_html(results), elem_id="results-table")
     if {"accuracy", "no_answer_rate"} <= set(results.columns):
         for column in ("accuracy", "no_answer_rate"):
-            gr.BarPlot(results, x="model", y=column, color="problems", title=column.replace("_", " "), y_lim=[0, 1])
+            gr.BarPlot(
+                results,
+                x="model",
+                y=column,
+                color="problems",
+                title=column.replace("_", " "),
+                y_lim=[0, 1],
+                elem_id=f"{column.replace('_', '-')}-plot",
+            )
     for picture, name in pictures(workspace.results):
         gr.Image(picture, label=name, interactive=False, buttons=["fullscreen"])
 

@@ -33,6 +33,8 @@ def judge_tab(demo: gr.Blocks, workspace: Workspace, explore: Explore, memory: g
         shown = gr.HTML(elem_id="judge-item")
         standing = gr.HTML(elem_id="judge-standing")
         comment = gr.Textbox(label="Comment (c)", max_length=LONGEST_COMMENT, lines=2, elem_id="judge-comment")
+        # Which item that is, also while the tab is not in sight: drafts are kept by it.
+        identity = gr.Textbox(visible=False)
         with gr.Row():
             accept = gr.Button("Accept (a)", variant="primary", min_width=80, elem_id="judge-accept")
             reject = gr.Button("Reject (r)", variant="stop", min_width=80, elem_id="judge-reject")
@@ -41,7 +43,7 @@ def judge_tab(demo: gr.Blocks, workspace: Workspace, explore: Explore, memory: g
             previous = gr.Button("Previous (p)", min_width=80, elem_id="judge-previous")
             following = gr.Button("Next (n)", min_width=80, elem_id="judge-next")
 
-    outputs = [alert, shown, standing, comment, place]
+    outputs = [alert, shown, standing, comment, identity, place]
     who = [name, memory]
     where = [explore.opened, kind, again, *explore.query]
 
@@ -57,6 +59,7 @@ def judge_tab(demo: gr.Blocks, workspace: Workspace, explore: Explore, memory: g
             item.html if item else "",
             f'<p class="note" role="status">{status}</p>',
             judged.comment if judged else "",
+            item.item if item else "",
             replace(item, html="") if item else None,
         )
 
@@ -116,17 +119,19 @@ def judge_tab(demo: gr.Blocks, workspace: Workspace, explore: Explore, memory: g
         key = memory_value.get("key") if isinstance(memory_value, dict) else ""
         return {"name": name_value, "key": key or secrets.token_hex(16)}
 
+    draft = [comment, identity]
+    find_draft = {"fn": None, "inputs": draft, "outputs": comment, "js": "treecot.drafts.find"}
     demo.load(lambda m: m["name"], memory, name, **PRIVATE).then(remember, who, memory, **PRIVATE)
-    name.change(remember, who, memory, **PRIVATE).then(begin, [*who, *where], outputs, **PRIVATE)
-    find_draft = {"fn": None, "inputs": comment, "outputs": comment, "js": "treecot.drafts.find"}
+    named = name.change(remember, who, memory, **PRIVATE)
+    named.then(begin, [*who, *where], outputs, **PRIVATE).then(**find_draft)
     gr.on(
         [explore.opened.change, kind.change, again.change, *(c.change for c in explore.query)],
         begin, [*who, *where], outputs, **PRIVATE,
     ).then(**find_draft)  # fmt: skip
-    comment.input(None, comment, None, js="treecot.drafts.keep")
+    comment.input(None, draft, None, js="treecot.drafts.keep")
     for button, verdict in ((accept, "accept"), (reject, "reject"), (only_comment, "none")):
-        sent = button.click(None, None, None, js="treecot.drafts.drop")
-        sent.then(judge(verdict), [place, comment, *who, *where], outputs, **PRIVATE)
+        sent = button.click(None, draft, None, js="treecot.drafts.drop")
+        sent.then(judge(verdict), [place, comment, *who, *where], outputs, **PRIVATE).then(**find_draft)
     undo.click(take_back, [place, *who, *where], outputs, **PRIVATE)
     previous.click(move(-1), [place, *who, *where], outputs, **PRIVATE).then(**find_draft)
     following.click(move(1), [place, *who, *where], outputs, **PRIVATE).then(**find_draft)

@@ -2,7 +2,7 @@
 // Texts of a model only ever go into textContent and aria-label. Nothing is loaded from anywhere.
 window.treecot = (() => {
   const SVG = "http://www.w3.org/2000/svg";
-  const COLUMN = 190, ROW = 34, READABLE = 0.6;
+  const COLUMN = 190, ROW = 34, READABLE = 0.7;
   let views = 0;
 
   function element(name, attributes = {}, parent = null, text = null) {
@@ -328,8 +328,8 @@ window.treecot = (() => {
         element("svg:text", { class: "mark", y: 4 }, group, verified ? (right ? "✓" : "✗") : "∅");
       }
       const at = radius + 5;
-      element("svg:text", { class: "numbers", x: at, y: -3 }, group, `${name} N=${visits} v/N=${value}`);
-      element("svg:text", { class: "label", x: at, y: 9 }, group, short(label[i], 27));
+      element("svg:text", { class: "numbers", x: at, y: -5 }, group, `${name} N=${visits} v/N=${value}`);
+      element("svg:text", { class: "label", x: at, y: 13 }, group, short(label[i], 27));
       if (this.children[i].length) {
         const folded = this.collapsed.has(i);
         const fold = element("svg:g", { class: "fold", transform: `translate(0 ${radius + 6})` }, group);
@@ -367,11 +367,10 @@ window.treecot = (() => {
   });
 
   // A comment that is not sent yet survives the tab: it is kept with the item that it is about.
-  const item = () => document.querySelector("#judge-item [data-item]")?.dataset.item ?? "";
   const drafts = {
-    keep: (text) => { if (item()) localStorage.setItem(`treecot-draft-${item()}`, text); },
-    find: (saved) => localStorage.getItem(`treecot-draft-${item()}`) || saved,
-    drop: () => { if (item()) localStorage.removeItem(`treecot-draft-${item()}`); },
+    keep: (text, item) => { if (item) localStorage.setItem(`treecot-draft-${item}`, text); },
+    find: (saved, item) => localStorage.getItem(`treecot-draft-${item}`) || saved,
+    drop: (text, item) => localStorage.removeItem(`treecot-draft-${item}`),
   };
 
   return { mount, drafts };
