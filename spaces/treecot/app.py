@@ -123,7 +123,7 @@ def workspace_of(arguments: Arguments) -> Workspace:
     return Workspace(
         source=arguments.source,
         models=Models(list(arguments.models), any_other=not arguments.public),
-        log=open_log(Path(arguments.judgements), arguments.judgements_repo),
+        log=open_log(Path(arguments.judgements), arguments.judgements_repo)[0],
         results=results if (arguments.results or arguments.source) and results.is_dir() else None,
         public=arguments.public,
     )

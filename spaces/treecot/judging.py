@@ -85,7 +85,7 @@ def annotator(name: str, key: str, public: bool) -> str:
     return f"{name}#{blake2b(key.encode(), digest_size=8).hexdigest()}" if key else ""
 
 
-def open_log(directory: Path, repo_id: str | None) -> JudgementLog:
+def open_log(directory: Path, repo_id: str | None) -> tuple[JudgementLog, CommitScheduler | None]:
     """
     The log of this app; with a repository, what is there comes first, and what is new follows every few minutes.
 
@@ -94,13 +94,13 @@ def open_log(directory: Path, repo_id: str | None) -> JudgementLog:
         repo_id (`str`, *optional*): A dataset on the Hub; made, and private, if it is not there.
     """
     if repo_id is None:
-        return JudgementLog(directory)
+        return JudgementLog(directory), None
     directory.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(RepositoryNotFoundError):  # the first time: the scheduler makes it
         snapshot_download(repo_id, repo_type="dataset", local_dir=directory, allow_patterns="*.jsonl")
     log = JudgementLog(directory)
-    CommitScheduler(
+    scheduler = CommitScheduler(
         repo_id=repo_id, folder_path=directory, every=MINUTES_BETWEEN_COMMITS, repo_type="dataset", private=True,
         allow_patterns="*.jsonl",
     )  # fmt: skip
-    return log
+    return log, scheduler

@@ -2,7 +2,7 @@
 // Texts of a model only ever go into textContent and aria-label. Nothing is loaded from anywhere.
 window.treecot = (() => {
   const SVG = "http://www.w3.org/2000/svg";
-  const COLUMN = 190, ROW = 34, READABLE = 0.7;
+  const COLUMN = 190, ROW = 34, READABLE = 0.62;
   let views = 0;
 
   function element(name, attributes = {}, parent = null, text = null) {
