@@ -260,8 +260,23 @@ def test_a_model_that_cannot_be_used_says_so_and_the_other_goes_on(model, name, 
     assert not outputs[1].error
 
 
-def test_a_server_that_is_down_says_so(model):
+def test_a_server_is_talked_to(model):
+    running = pytest.importorskip("tests.servers.running")
+    from .servers import openai
+    from .servers.backends import ScriptedBackend
+
+    with running.serve(openai.make_app(ScriptedBackend())) as url:
+        models, output = talk.Models([f"openai+{url}#{model}"]), talk.Output()
+        arguments = ([(models.names[0], output)], models, "How many?", talk.Limits(tokens=32), 0.5, 0)
+        for _ in talk.follow(lambda: talk.write_answers(*arguments), 60):
+            pass
+    assert output.error == ""
+    assert output.tokens > 0
+
+
+def test_a_server_that_is_down_says_so(model, monkeypatch):
     pytest.importorskip("hf_treecot.engines.loading")
+    monkeypatch.setattr(talk, "PATIENCE", 0.5)
     output = talk.Output()
     models = talk.Models(["openai+http://127.0.0.1:9"])
     arguments = ([(models.names[0], output)], models, "How many?", talk.Limits(tokens=8), 0.0, 0)

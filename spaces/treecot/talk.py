@@ -30,6 +30,7 @@ from hf_treecot.verifiers.extraction import final_answer
 PIECE = 16  # tokens that are asked for at a time: a longer one streams less often
 REFRESH = 0.15  # seconds
 SERVERS = ("tgi+", "openai+")
+PATIENCE = 5.0  # seconds to wait for a server that is down
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Models:
     The models that may be talked to. Two of them stay loaded.
 
     Args:
-        names (`list[str]`): `"starter"`, directories, Hub names, or servers as `tgi+http://…` or `openai+http://…`.
+        names (`list[str]`): `"starter"`, directories, Hub names, or servers as `tgi+http://…` or `openai+http://…`,
+            with `#` and a tokenizer at the end if it is not that of the model that the server reports.
         any_other (`bool`): Whether a visitor may name another one. Not on a public Space.
     """
 
@@ -90,8 +92,11 @@ class Models:
         if name.startswith(SERVERS):
             from hf_treecot.engines.loading import EngineArguments, open_engines
 
-            kind, _, url = name.partition("+")
-            arguments = EngineArguments(engine=kind, servers=[url], start_timeout=10.0, max_outage=10.0)
+            kind, _, address = name.partition("+")
+            url, _, tokenizer = address.partition("#")
+            arguments = EngineArguments(
+                engine=kind, servers=[url], tokenizer=tokenizer or None, start_timeout=PATIENCE, max_outage=PATIENCE
+            )
             async with open_engines(arguments) as engines:
                 yield engines["generator"]
         else:
