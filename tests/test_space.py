@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from types import SimpleNamespace
 
@@ -260,13 +261,15 @@ def test_a_model_that_cannot_be_used_says_so_and_the_other_goes_on(model, name, 
     assert not outputs[1].error
 
 
-def test_a_server_is_talked_to(model):
+def test_a_server_is_talked_to(tmp_path):
     running = pytest.importorskip("tests.servers.running")
     from .servers import openai
     from .servers.backends import ScriptedBackend
 
-    with running.serve(openai.make_app(ScriptedBackend())) as url:
-        models, output = talk.Models([f"openai+{url}#{model}"]), talk.Output()
+    backend = ScriptedBackend()
+    backend.tokenizer.save_pretrained(tmp_path)
+    with running.serve(openai.make_app(backend)) as url:
+        models, output = talk.Models([f"openai+{url}#{tmp_path}"]), talk.Output()
         arguments = ([(models.names[0], output)], models, "How many?", talk.Limits(tokens=32), 0.5, 0)
         for _ in talk.follow(lambda: talk.write_answers(*arguments), 60):
             pass
@@ -346,6 +349,25 @@ def test_the_space_has_a_header_and_requirements():
     assert data["sdk"] == "gradio"
     assert (SPACE / data["app_file"]).is_file()
     assert "hf-treecot" in (SPACE / "requirements.txt").read_text()
+
+
+def luminance(colour):
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize(("selector", "backgrounds"), [(":root", ("#ffffff", "#fafafa")), (".dark", ("#27272a",))])
+def test_colours_can_be_read(selector, backgrounds):
+    css = (SPACE / "style.css").read_text()
+    block = css[css.index(f"{selector} {{") :].partition("}")[0]
+    colours = dict(re.findall(r"--treecot-(\w+): (#\w{6})", block))
+    assert {"thinking", "answer", "right", "wrong", "edge"} <= colours.keys()
+    colours.pop("alert")  # a background
+    for name, colour in colours.items():
+        for background in backgrounds:
+            low, high = sorted((luminance(colour), luminance(background)))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (name, background)
 
 
 @pytest.fixture

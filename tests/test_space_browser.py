@@ -110,7 +110,9 @@ class Visitor:
             self.page.get_by_role("button", name="Filter and order").click()
         self.page.locator("#filter-text").locator("textarea, input").first.fill(text)
         expect(self.page.locator("#place")).to_contain_text("page 1 of 1")
-        self.page.locator("#problem-list label").first.click()
+        first = self.page.locator("#problem-list label").first
+        expect(first).to_contain_text(text)
+        first.click()
         expect(self.page.locator("#tree [data-node]").first).to_be_attached()
 
     def screenshot(self, name):

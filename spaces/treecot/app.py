@@ -33,7 +33,11 @@ NO_RESULTS = '<p class="note">There are no results yet: recipes/evaluate.py make
 # Fonts of the system: the default theme would ask another host for its own.
 THEME = gr.themes.Default(
     font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"], primary_hue="blue"
-)
+).set(  # the default's white on blue and red is too faint
+    button_primary_background_fill="*primary_600", button_primary_background_fill_dark="*primary_600",
+    button_cancel_background_fill="#b91c1c", button_cancel_background_fill_dark="#b91c1c",
+    button_cancel_text_color="white", button_cancel_text_color_dark="white",
+)  # fmt: skip
 
 
 def _models() -> list[str]:
