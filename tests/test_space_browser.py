@@ -19,7 +19,7 @@ expect = playwright.expect
 import app  # noqa: E402
 import talk  # noqa: E402
 
-from hf_treecot.judgements import JudgementLog  # noqa: E402
+from hf_treecot.judgements import JudgementLog, read_events  # noqa: E402
 
 from .space import hostile_tree, large_tree, small_tree, write_run  # noqa: E402
 from .tiny_models import save_tiny  # noqa: E402
@@ -337,18 +337,49 @@ def test_talking_streams_and_a_search_grows(visit):
     visitor.screenshot("talk")
 
 
-@pytest.mark.parametrize(
-    ("source", "message"), [("/nowhere", "does not exist"), ("EMPTY", "is not a run"), ("NO TREES", "has no trees")]
-)
-def test_a_source_that_is_none_gets_a_message(visit, space, source, message):
-    (space.directory / "EMPTY").mkdir(exist_ok=True)
+def test_a_source_that_is_none_gets_a_message(visit, space):
+    (space.directory / "EMPTY").mkdir()
     write_run(space.directory / "NO TREES", [])
-    visitor = visit()
-    path = source if source.startswith("/") else str(space.directory / source)
-    visitor.page.locator("#source").locator("textarea, input").first.fill(path)
-    visitor.page.locator("#open").click()
-    expect(visitor.page.get_by_role("alert")).to_contain_text(message)
-    expect(visitor.page.locator("#problem-list label").first).to_be_visible()  # what was open stays open
+    page = visit().page
+    for path, message in (
+        ("/nowhere", "does not exist"),
+        (space.directory / "EMPTY", "is not a run"),
+        (space.directory / "NO TREES", "has no trees"),
+    ):
+        page.locator("#source").locator("textarea, input").first.fill(str(path))
+        page.locator("#open").click()
+        expect(page.get_by_role("alert")).to_contain_text(message)
+        expect(page.locator("#problem-list label").first).to_be_visible()  # what was open stays open
+
+
+def test_on_a_public_space_visitors_are_strangers(browser, space):
+    log = JudgementLog(space.directory / "public")
+    workspace = app.Workspace(str(space.run), talk.Models(["starter"]), log, None, public=True)
+    _, url, _ = app.launch(workspace, "127.0.0.1", None, prevent_thread_lock=True, quiet=True)
+    public = SimpleNamespace(url=url)
+    visitors = [Visitor(browser, public) for _ in range(2)]
+    for visitor in visitors:  # both say that they are Ann
+        visitor.find("Problem 7")
+        visitor.name_self("Ann")
+        expect(visitor.page.locator("#judge-standing")).to_contain_text("accepted 0 and rejected 0")
+        visitor.page.locator("#judge-comment textarea").fill("for me alone")
+        visitor.page.locator("#judge-accept").click()
+        expect(visitor.page.locator("#judge-standing")).to_contain_text("accepted 1 and rejected 0")
+    visitors[1].page.locator("#judge-undo").click()
+    expect(visitors[1].page.locator("#judge-standing")).to_contain_text("accepted 0 and rejected 0")
+    people = {event.annotator for event in read_events(log.directory)}
+    assert len(people) == 2
+    assert sorted(len(log.of(person)) for person in people) == [0, 1]
+    page = visitors[0].page
+    visitors[0].tab("Explore")
+    page.locator("#source").locator("textarea, input").first.fill(str(space.directory))
+    page.locator("#open").click()
+    expect(page.get_by_role("alert")).to_contain_text("give user/name")
+    visitors[0].tab("Talk")
+    assert page.locator("#question textarea").get_attribute("maxlength") == "1000"
+    for visitor in visitors:
+        visitor.context.close()
+        assert visitor.faults == []
 
 
 def test_a_model_that_cannot_be_loaded_gets_a_message(visit):
