@@ -135,10 +135,10 @@ def workspace_of(arguments: Arguments) -> Workspace:
 
 def launch(workspace: Workspace, host: str, port: int, **options):
     """Serve the page."""
-    script = (HERE / "tree_view.js").read_text(encoding="utf-8")
+    scripts = [f"<script>{path.read_text(encoding='utf-8')}</script>" for path in sorted(HERE.glob("*.js"))]
     return build(workspace).launch(
         server_name=host, server_port=port, theme=THEME, css_paths=HERE / "style.css",
-        head=f"<script>{script}</script>", ssr_mode=False, footer_links=[], max_file_size="1mb", **options,
+        head="".join(scripts), ssr_mode=False, footer_links=[], max_file_size="1mb", **options,
     )  # fmt: skip
 
 

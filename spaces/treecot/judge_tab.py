@@ -120,7 +120,7 @@ def judge_tab(demo: gr.Blocks, workspace: Workspace, explore: Explore, memory: g
         return {"name": name_value, "key": key or secrets.token_hex(16)}
 
     draft = [comment, identity]
-    find_draft = {"fn": None, "inputs": draft, "outputs": comment, "js": "treecot.drafts.find"}
+    find_draft = {"fn": None, "inputs": draft, "outputs": comment, "js": "treecotDrafts.find"}
     demo.load(lambda m: m["name"], memory, name, **PRIVATE).then(remember, who, memory, **PRIVATE)
     named = name.change(remember, who, memory, **PRIVATE)
     named.then(begin, [*who, *where], outputs, **PRIVATE).then(**find_draft)
@@ -128,9 +128,9 @@ def judge_tab(demo: gr.Blocks, workspace: Workspace, explore: Explore, memory: g
         [explore.opened.change, kind.change, again.change, *(c.change for c in explore.query)],
         begin, [*who, *where], outputs, **PRIVATE,
     ).then(**find_draft)  # fmt: skip
-    comment.input(None, draft, None, js="treecot.drafts.keep")
+    comment.input(None, draft, None, js="treecotDrafts.keep")
     for button, verdict in ((accept, "accept"), (reject, "reject"), (only_comment, "none")):
-        sent = button.click(None, draft, None, js="treecot.drafts.drop")
+        sent = button.click(None, draft, None, js="treecotDrafts.drop")
         sent.then(judge(verdict), [place, comment, *who, *where], outputs, **PRIVATE).then(**find_draft)
     undo.click(take_back, [place, *who, *where], outputs, **PRIVATE)
     previous.click(move(-1), [place, *who, *where], outputs, **PRIVATE).then(**find_draft)
