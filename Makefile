@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quality style clean install
+.PHONY: demo space test browser quality style clean install
 
 install: $(VENV)/.installed
 
@@ -19,8 +19,20 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/speedrun.sh
 
-test: install
+# Whatever is in SPACE goes to the app: make space SPACE="--source runs/mine"
+space: install
+	$(BIN)/python spaces/treecot/app.py $(SPACE)
+
+test: install browser
 	$(BIN)/python -m pytest
+
+# Chromium for the tests of the Space: one that is there, else Debian's, else Playwright's own.
+browser: install
+	@command -v chromium || command -v chromium-browser || command -v google-chrome \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -qq \
+	       && apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core; } \
+	  || $(BIN)/playwright install --only-shell chromium \
+	  || echo "There is no Chromium: the tests of the Space in a browser will be skipped."
 
 quality: install
 	$(BIN)/ruff check .

@@ -32,6 +32,8 @@ _NAMES = {
     "push_model": "hub",
     "push_space": "hub",
     "push_trees": "hub",
+    "Judgements": "judgements",
+    "load_judgements": "judgements",
     "Pattern": "pattern",
     "available_patterns": "pattern",
     "load_pattern": "pattern",

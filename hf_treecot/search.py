@@ -108,6 +108,7 @@ async def search(
     verify: Verify,
     config: SearchConfig,
     rng: random.Random,
+    observe: Callable[[Tree], None] | None = None,
 ) -> Tree:
     """
     Grow the tree of one problem.
@@ -119,6 +120,7 @@ async def search(
         verify (`Callable`): `await verify(answer_text, problem)` gives a [`Verdict`].
         config ([`SearchConfig`]): Budgets, sampling, stopping rule.
         rng (`random.Random`): Breaks ties and seeds the requests. The same rng and completions give the same tree.
+        observe (`Callable`, *optional*): Called with the tree after every simulation, to show it while it grows.
 
     Returns:
         [`Tree`]
@@ -126,7 +128,7 @@ async def search(
     Raises:
         EngineError, VerifierError: Whatever an engine or the verifier raised: a failure is never a reward.
     """
-    run = _Search(problem, pattern, engines, verify, config, rng)
+    run = _Search(problem, pattern, engines, verify, config, rng, observe)
     workers = [asyncio.ensure_future(run.simulate_until_done()) for _ in range(config.simulations_in_flight)]
     try:
         await asyncio.gather(*workers)
@@ -139,8 +141,8 @@ async def search(
 class _Search:
     """One search in progress: the tree, and what need not outlive the search."""
 
-    def __init__(self, problem, pattern, engines, verify, config, rng):
-        self.tree = Tree(problem, pattern.name)
+    def __init__(self, problem, pattern, engines, verify, config, rng, observe=None):
+        self.tree, self.observe = Tree(problem, pattern.name), observe
         self.pattern, self.engines, self.verify, self.config, self.rng = pattern, engines, verify, config, rng
         self.started = 0
         self.seeds = [rng.getrandbits(31)]  # of every node: its children's requests are seeded from it
@@ -183,6 +185,8 @@ class _Search:
         leaf = path[-1]
         self.tree.backpropagate(leaf, self.tree.nodes[leaf].reward or 0.0)
         self.tree.simulations.append(leaf)
+        if self.observe is not None:
+            self.observe(self.tree)
 
     async def _is_end(self, node_id: int, simulation: int) -> bool:
         """Whether a simulation ends here; verifies an answer and expands a leaf first."""

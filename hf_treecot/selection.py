@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import InvalidInputError
+from .judgements import Judgements, item_id
 from .tree import Tree
 
 
@@ -75,11 +76,13 @@ class Selector:
     Args:
         tokenize (`Callable[[str], list[int]]`): Token ids of a text, by the tokenizer that will be trained.
         config ([`SelectionConfig`]): How rows are selected.
+        judgements ([`Judgements`]): Chains and pairs that annotators reject are left out.
         rejections (`Counter`): What was left out, by reason, so far.
     """
 
     tokenize: Tokenize
     config: SelectionConfig = field(default_factory=SelectionConfig)
+    judgements: Judgements = field(default_factory=Judgements)
     rejections: Counter[str] = field(default_factory=Counter)
     _seen: set[bytes] = field(default_factory=set)
 
@@ -123,7 +126,9 @@ class Selector:
         taken, paired = 0, set()
         for chosen, rejected in self._pairs(right, wrong):
             paired |= {chosen.leaf, rejected.leaf}
-            if taken == self.config.max_pairs_per_tree:
+            if self.judgements.rejects(item_id(tree.problem.prompt, chosen.text, rejected.text)):
+                self.rejections["preference: pair that annotators reject"] += 1
+            elif taken == self.config.max_pairs_per_tree:
                 self.rejections["preference: pair beyond max_pairs_per_tree"] += 1
             elif self._is_new("preference", tree.problem.prompt, chosen.text, rejected.text):
                 taken += 1
@@ -152,6 +157,9 @@ class Selector:
                 self.rejections[f"{prefix}: chain without an answer"] += 1
                 continue
             text = tree.render(leaf)
+            if self.judgements.rejects(item_id(tree.problem.prompt, text)):
+                self.rejections[f"{prefix}: chain that annotators reject"] += 1
+                continue
             tokens = tuple(self.tokenize(text))
             if self.config.max_length is not None and len(tokens) > self.config.max_length:
                 self.rejections[f"{prefix}: chain longer than max_length"] += 1
@@ -194,15 +202,25 @@ class Selector:
         return True
 
 
-def select_sft(trees: Iterable[Tree], tokenize: Tokenize, config: SelectionConfig | None = None) -> list[dict]:
+def select_sft(
+    trees: Iterable[Tree],
+    tokenize: Tokenize,
+    config: SelectionConfig | None = None,
+    judgements: Judgements | None = None,
+) -> list[dict]:
     """SFT rows of some trees; use a [`Selector`] to see what was left out."""
-    selector = Selector(tokenize, config or SelectionConfig())
+    selector = Selector(tokenize, config or SelectionConfig(), judgements or Judgements())
     return [row for tree in trees for row in selector.select_sft(tree)]
 
 
-def select_preferences(trees: Iterable[Tree], tokenize: Tokenize, config: SelectionConfig | None = None) -> list[dict]:
+def select_preferences(
+    trees: Iterable[Tree],
+    tokenize: Tokenize,
+    config: SelectionConfig | None = None,
+    judgements: Judgements | None = None,
+) -> list[dict]:
     """Preference rows of some trees; use a [`Selector`] to see what was left out."""
-    selector = Selector(tokenize, config or SelectionConfig())
+    selector = Selector(tokenize, config or SelectionConfig(), judgements or Judgements())
     return [row for tree in trees for row in selector.select_preferences(tree)]
 
 

@@ -22,6 +22,7 @@ from hf_treecot.decontamination import decontaminate
 from hf_treecot.engines.loading import EngineArguments, open_engines, room_for_requests
 from hf_treecot.errors import EnginesDownError, InvalidInputError
 from hf_treecot.estimate import Estimate, MeteredEngine, compare, describe, estimate, save
+from hf_treecot.judgements import Judgements, load_judgements
 from hf_treecot.pattern import available_patterns, load_pattern
 from hf_treecot.problem_formats import FORMATS
 from hf_treecot.problems import Problem, load_problems
@@ -87,6 +88,9 @@ class Arguments(EngineArguments):
     sft: str = field(default="longest", metadata={"help": f"SFT chain: {', '.join(SFT_CHOICES)}."})
     preference: str = field(default="one_per_tree", metadata={"help": f"Pairs: {', '.join(PREFERENCE_CHOICES)}."})
     max_length: int | None = field(default=None, metadata={"help": "Leave out chains of more tokens."})
+    judgements: str | None = field(
+        default=None, metadata={"help": "Directory of judgements: what annotators reject is left out of the rows."}
+    )
     verifier_time_limit: float = field(default=10.0, metadata={"help": "Seconds for one check."})
     dry_run: bool = field(
         default=False, metadata={"help": "Only grow a sample, and say what the build will take: tokens, hours, cost."}
@@ -149,13 +153,14 @@ async def build(arguments: Arguments) -> BuildReport | Estimate:
         search, arguments.seed, 32 if arguments.trees_in_flight is None else arguments.trees_in_flight
     )
     selection = SelectionConfig(sft=arguments.sft, preference=arguments.preference, max_length=arguments.max_length)
+    judgements = load_judgements(arguments.judgements) if arguments.judgements else Judgements()
     patterns = [load_pattern(name) for name in arguments.patterns]
     pool = VerifierPool(time_limit=arguments.verifier_time_limit)
     check_directory(Path(arguments.output_dir))
     problems = read_problems(arguments)
     async with pool, open_engines(arguments) as engines:
         tokenizer = engines["generator"].tokenizer
-        selector = Selector(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], selection)
+        selector = Selector(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], selection, judgements)
         if arguments.trees_in_flight is None and (room := room_for_requests(engines)):
             config = replace(config, trees_in_flight=room)
         if arguments.dry_run:

@@ -349,3 +349,12 @@ async def test_simulations_in_flight_keep_the_books():
 def test_bad_settings_are_refused_by_name_and_value(name, value):
     with pytest.raises(InvalidInputError, match=f"{name}={value}"):
         SearchConfig(**{name: value})
+
+
+async def test_a_search_can_be_watched():
+    seen = []
+    tree = await search(
+        PROBLEM, load_pattern("reflection"), dict.fromkeys(("generator", "critic"), ScriptedEngine()), verify_inline,
+        SearchConfig(num_simulations=6), random.Random(0), observe=lambda t: seen.append(len(t.simulations)),
+    )  # fmt: skip
+    assert seen == list(range(1, len(tree.simulations) + 1))
