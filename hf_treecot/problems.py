@@ -1,19 +1,23 @@
 """Problems, and where they come from: a file, a directory, a Hub dataset, or a built-in generator.
 
-This room knows the columns of the usual datasets. It must not know how a problem is solved or checked.
+Where rows come from is `problem_sources`' business, how they are read `problem_formats`'. This room must not know how a
+problem is solved or checked.
 """
 
+import json
+import logging
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .errors import InvalidInputError
+from .problem_formats import FORMATS, ProblemFormat
+from .problem_sources import GENERATORS, load_rows
 
 
-FILE_BUILDERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
-GENERATORS = ("letters", "arithmetic")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,38 +42,6 @@ class Problem:
     license: str = ""
 
 
-@dataclass(frozen=True)
-class ProblemFormat:
-    """How the rows of a well-known dataset are read."""
-
-    prompt: str
-    answer: str
-    problem_id: str = ""
-    verifier: str = "math"
-    read_answer: Callable[[Any], str] = str
-
-
-def _gsm8k_answer(answer: Any) -> str:
-    _, marker, final = str(answer).rpartition("####")
-    if not marker:
-        raise ValueError("there is no '#### ' before the final answer")
-    return final.strip().replace(",", "")
-
-
-def _whole_number(answer: Any) -> str:
-    return str(int(answer))
-
-
-FORMATS: Mapping[str, ProblemFormat] = {
-    "treecot": ProblemFormat("prompt", "answer", "problem_id"),
-    "gsm8k": ProblemFormat("question", "answer", read_answer=_gsm8k_answer),
-    "math_500": ProblemFormat("problem", "answer", "unique_id"),
-    "aime": ProblemFormat("problem", "expected_answer", "id", read_answer=_whole_number),
-    "aime_hub": ProblemFormat("problem", "answer", "id", read_answer=_whole_number),
-    "letter_count": ProblemFormat("problem", "solution", "id", "letters", _whole_number),
-}
-
-
 def load_problems(
     source: str,
     *,
@@ -80,27 +52,31 @@ def load_problems(
     verifier: str | None = None,
     limit: int | None = None,
     seed: int = 0,
+    allow_evaluation_only: bool = False,
 ) -> list[Problem]:
     """
     Load problems.
 
     Args:
-        source (`str`): A `.json`, `.jsonl`, `.csv` or `.parquet` file, a directory of such files, the name of a Hub
-            dataset (`"openai/gsm8k"`), or a generator (`"letters"`, `"arithmetic"`).
+        source (`str`): A `.json`, `.jsonl`, `.csv`, `.parquet` or `.pddl` file, a directory of such files, the name of
+            a Hub dataset (`"openai/gsm8k"`), or a generator (`"letters"`, `"arithmetic"`, `"blocksworld"`,
+            `"instructions"`).
         split (`str`): Split of a directory or Hub dataset.
-        config_name (`str`, *optional*): Configuration of a Hub dataset (`"main"` for GSM8K).
-        format (`str`): One of [`FORMATS`], or `"auto"`: the first whose columns are all there.
+        config_name (`str`, *optional*): Configuration of a Hub dataset; that of GSM8K and PlanBench is known.
+        format (`str`): One of [`FORMATS`], or `"auto"`: the first that fits.
         columns (`Mapping[str, str]`, *optional*): Instead of a format: which column holds the `prompt`, the `answer`
-            and, optionally, the `problem_id`.
+            (the confidence verifier needs none) and, optionally, the `problem_id`.
         verifier (`str`, *optional*): Overrides the format's verifier (`"math"` with `columns`).
         limit (`int`, *optional*): Take only the first so many; how many a generator makes (100 if not given).
         seed (`int`): Seed of a generator.
+        allow_evaluation_only (`bool`): Load a dataset that nothing may be trained on, such as Multi-IF.
 
     Returns:
-        `list[Problem]`: In the order of the source.
+        `list[Problem]`: In the order of the source. Rows that no verifier can check are left out, with a warning.
 
     Raises:
-        InvalidInputError: No such source, column or format, or a row that cannot be read.
+        InvalidInputError: No such source, column or format, a row that cannot be read, or a dataset for evaluation
+            only that was not allowed.
     """
     if limit is not None and limit < 1:
         raise InvalidInputError(f"limit={limit} is out of range: ask for at least 1 problem")
@@ -112,16 +88,34 @@ def load_problems(
                     "generator: leave it out, or build from the generator in a run of its own"
                 )
         return list(generate_problems(source, 100 if limit is None else limit, seed))
-    dataset = _load_dataset(source, split, config_name)
+    dataset = load_rows(source, split, config_name)
     if len(dataset) == 0:
         raise InvalidInputError(f"problems {source!r}: it holds no rows; give a source with at least one problem")
-    how = _format(source, format, columns, dataset)
+    how = _format(source, format, columns, dataset, verifier)
+    if how.evaluation_only and not allow_evaluation_only:
+        raise InvalidInputError(
+            f"problems {source!r}: this dataset ({how.license}) is for evaluation only; training data is not made "
+            "from it unless allow_evaluation_only is set"
+        )
+    return _read_rows(dataset, how, source, verifier, limit)
+
+
+def _read_rows(dataset, how: ProblemFormat, source: str, verifier: str | None, limit: int | None) -> list[Problem]:
     name = Path(source).stem if Path(source).exists() else source
-    rows = dataset if limit is None else dataset.select(range(min(limit, len(dataset))))
-    return [
-        _problem(row, index, how, verifier or row.get("verifier") or how.verifier, name, source, dataset.info.license)
-        for index, row in enumerate(rows)
-    ]
+    terms = dataset.info.license or how.license
+    problems: list[Problem] = []
+    left_out = 0
+    for index, row in enumerate(dataset):
+        if limit is not None and len(problems) >= limit:
+            break
+        found = _problems(row, index, how, verifier or row.get("verifier") or how.verifier, name, source, terms)
+        problems += found
+        left_out += not found
+    if left_out:
+        logger.warning("problems %r: %d rows that no verifier can check are left out", source, left_out)
+    if not problems:
+        raise InvalidInputError(f"problems {source!r}: no verifier can check any of its rows; choose another source")
+    return problems[:limit]
 
 
 def check_unique(problems: Iterable[Problem]) -> None:
@@ -141,72 +135,44 @@ def check_unique(problems: Iterable[Problem]) -> None:
 
 def generate_problems(generator: str, count: int, seed: int) -> Iterator[Problem]:
     """
-    Make problems of the kinds that the starter model was trained for. They are none of its training problems.
+    Make problems. Those in letters and arithmetic are of the kinds that the starter model was trained for, but none
+    of its training problems.
 
     Args:
-        generator (`str`): `"letters"` or `"arithmetic"`.
+        generator (`str`): `"letters"`, `"arithmetic"`, `"blocksworld"` (3 to 6 blocks) or `"instructions"` (1 to 3
+            instructions).
         count (`int`): How many.
         seed (`int`): The same seed makes the same problems.
     """
-    from .starter import arithmetic, letters
-
-    random_task = {"letters": letters, "arithmetic": arithmetic}[generator].random_task
     rng = random.Random(f"{generator} problems {seed}")
     for index in range(count):
-        task = random_task(rng)
-        yield Problem(
-            problem_id=f"{generator}-{seed}-{index}",
-            prompt=task.prompt,
-            answer=str(task.result),
-            verifier=task.verifier,
-            source=f"hf_treecot/{generator}",
-            license="apache-2.0",
-        )
+        prompt, answer, verifier = _random_task(generator, rng)
+        yield Problem(f"{generator}-{seed}-{index}", prompt, answer, verifier, f"hf_treecot/{generator}", "apache-2.0")
 
 
-def _load_dataset(source: str, split: str, config_name: str | None):
-    import datasets
+def _random_task(generator: str, rng: random.Random) -> tuple[str, str, str]:
+    """Prompt, answer and verifier of a made-up problem."""
+    if generator == "blocksworld":
+        from .blocksworld import random_problem, to_pddl, to_query
 
-    path = Path(source)
-    bars = datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        if path.is_dir():
-            return datasets.load_dataset(str(path), config_name, split=split)
-        if path.is_file():
-            return _load_file(path)
-        if path.suffix in FILE_BUILDERS or source.startswith((".", "/", "~")) or source.count("/") != 1:
-            raise InvalidInputError(
-                f"problems {source!r}: no such file, directory or generator; give the path of a "
-                f"{', '.join(FILE_BUILDERS)} file, a Hub dataset as user/name, or one of {', '.join(GENERATORS)}"
-            )
-        return datasets.load_dataset(source, config_name, split=split)
-    except (datasets.exceptions.DatasetsError, FileNotFoundError, ValueError, ConnectionError) as error:
-        if isinstance(error, InvalidInputError):
-            raise
-        reason = " ".join(str(error).split())
-        raise InvalidInputError(f"problems {source!r}: it cannot be loaded with split={split!r} ({reason})") from error
-    finally:
-        if not bars:
-            datasets.enable_progress_bars()
+        world = random_problem(rng.randint(3, 6), rng)
+        return to_query(world), to_pddl(world), "planning"
+    if generator == "instructions":
+        from .instruction_problems import random_instructions
+
+        prompt, instructions = random_instructions(rng)
+        return prompt, json.dumps({"instructions": instructions}), "instructions"
+    from .starter import arithmetic, letters
+
+    task = {"letters": letters, "arithmetic": arithmetic}[generator].random_task(rng)
+    return task.prompt, str(task.result), task.verifier
 
 
-def _load_file(path: Path):
-    import datasets
-
-    if path.suffix not in FILE_BUILDERS:
-        raise InvalidInputError(f"problems {str(path)!r}: unknown file type; use one of {', '.join(FILE_BUILDERS)}")
-    if path.stat().st_size == 0 or (path.suffix != ".parquet" and not path.read_text(encoding="utf-8").strip(" \n[]")):
-        raise InvalidInputError(f"problems {str(path)!r}: the file is empty; give a file with at least one problem")
-    return datasets.load_dataset(FILE_BUILDERS[path.suffix], data_files=str(path), split="train")
-
-
-def _format(source: str, name: str, columns: Mapping[str, str] | None, dataset) -> ProblemFormat:
+def _format(source: str, name: str, columns: Mapping[str, str] | None, dataset, verifier: str | None) -> ProblemFormat:
     have = ", ".join(dataset.column_names)
     if columns is not None:
-        missing = {"prompt", "answer"} - columns.keys()
-        unknown = columns.keys() - {"prompt", "answer", "problem_id"}
-        if missing or unknown:
+        needed = {"prompt"} if verifier == "confidence" else {"prompt", "answer"}
+        if needed - columns.keys() or columns.keys() - {"prompt", "answer", "problem_id"}:
             raise InvalidInputError(
                 f"columns={dict(columns)!r}: it must name the columns of prompt and answer, and may name problem_id"
             )
@@ -216,13 +182,17 @@ def _format(source: str, name: str, columns: Mapping[str, str] | None, dataset) 
                 f"problems {source!r}: there is no column {how.problem_id!r} for problem_id (it has {have}); "
                 "leave problem_id out to have the rows numbered"
             )
+        if not how.answer:
+            how = ProblemFormat(
+                problem_id=how.problem_id, columns=(how.prompt,), read_row=lambda row: [(row[how.prompt], "")]
+            )
     elif name == "auto":
         return _detect_format(source, dataset)
     elif name in FORMATS:
         how = FORMATS[name]
     else:
         raise InvalidInputError(f"format={name!r} is unknown: use auto or one of {', '.join(FORMATS)}")
-    for column in (how.prompt, how.answer):
+    for column in how.required:
         if column not in dataset.column_names:
             raise InvalidInputError(
                 f"problems {source!r}: there is no column {column!r} (it has {have}); map the right ones with columns"
@@ -231,16 +201,27 @@ def _format(source: str, name: str, columns: Mapping[str, str] | None, dataset) 
 
 
 def _detect_format(source: str, dataset) -> ProblemFormat:
-    row = dataset[0]
-    for how in FORMATS.values():
-        # The id column may be absent from a hand-made file; the number-only formats must fit the first row.
-        if how.prompt in row and how.answer in row and (not how.problem_id or how.problem_id in row):
-            try:
-                how.read_answer(row[how.answer])
-            except (ValueError, TypeError):
-                continue
-            return how
-    if {"prompt", "answer"} <= row.keys():
+    have = set(dataset.column_names)
+
+    def reads(how: ProblemFormat, answers: Iterable[Any]) -> bool:
+        try:
+            for answer in answers:
+                how.read_answer(answer)
+        except (ValueError, TypeError):
+            return False
+        return True
+
+    # The id column may be absent from a hand-made file; answers that are numbers only tell the formats apart.
+    fitting = [
+        how
+        for how in FORMATS.values()
+        if have.issuperset(how.required)
+        and (not how.problem_id or how.problem_id in have)
+        and (how.read_row or reads(how, [dataset[0][how.answer]]))
+    ]
+    if fitting:
+        return next((how for how in fitting if how.read_row or reads(how, dataset[how.answer])), fitting[0])
+    if have >= {"prompt", "answer"}:
         return ProblemFormat("prompt", "answer")
     raise InvalidInputError(
         f"problems {source!r}: its columns ({', '.join(dataset.column_names)}) fit no known format "
@@ -248,28 +229,29 @@ def _detect_format(source: str, dataset) -> ProblemFormat:
     )
 
 
-def _problem(
-    row: Mapping[str, Any], index: int, how: ProblemFormat, verifier: str, name: str, source: str, license: str | None
-) -> Problem:
+def _problems(
+    row: Mapping[str, Any], index: int, how: ProblemFormat, verifier: str, name: str, source: str, license: str
+) -> list[Problem]:
     try:
-        answer = how.read_answer(row[how.answer])
-    except (ValueError, TypeError) as error:
-        raise InvalidInputError(
-            f"problems {source!r}: row {index}: column {how.answer!r} holds {row[how.answer]!r}, which is not an "
-            f"answer of this format ({error}); correct the row or choose another format"
-        ) from error
-    prompt = row[how.prompt]
-    if not isinstance(prompt, str) or not prompt.strip() or row[how.answer] is None:
-        raise InvalidInputError(
-            f"problems {source!r}: row {index}: column {how.prompt!r} holds {prompt!r} and {how.answer!r} holds "
-            f"{row[how.answer]!r}; every problem needs a text and an answer"
+        pairs = how.read(row)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        what = (
+            f"column {how.answer!r} holds {row[how.answer]!r}" if how.answer else f"columns {', '.join(how.columns)}"
         )
+        raise InvalidInputError(
+            f"problems {source!r}: row {index}: {what}, which is not an answer of this format ({error}); correct the "
+            "row or choose another format"
+        ) from error
+    for prompt, _ in pairs:
+        if not isinstance(prompt, str) or not prompt.strip() or (how.answer and row[how.answer] is None):
+            raise InvalidInputError(
+                f"problems {source!r}: row {index}: column {how.prompt!r} holds {prompt!r} and {how.answer!r} holds "
+                f"{row.get(how.answer)!r}; every problem needs a text and an answer"
+            )
     row_id = row.get(how.problem_id) if how.problem_id else None
-    return Problem(
-        problem_id=str(row_id) if row_id is not None else f"{name}-{index}",
-        prompt=prompt,
-        answer=answer,
-        verifier=verifier,
-        source=name,
-        license=license or "",
-    )
+    problem_id = str(row_id) if row_id is not None else f"{name}-{index}"
+    ids = [problem_id] if len(pairs) == 1 else [f"{problem_id}/turn_{turn}" for turn in range(1, len(pairs) + 1)]
+    return [
+        Problem(problem_id, prompt, answer, verifier, name, license)
+        for problem_id, (prompt, answer) in zip(ids, pairs, strict=True)
+    ]

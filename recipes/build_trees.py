@@ -13,13 +13,15 @@ from pathlib import Path
 
 from hf_treecot import recipe
 from hf_treecot.builder import BuildConfig, BuildReport, build_trees, check_directory
+from hf_treecot.decontamination import decontaminate
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.pattern import available_patterns, load_pattern
+from hf_treecot.problem_formats import FORMATS
 from hf_treecot.problems import Problem, load_problems
 from hf_treecot.report import print_report
 from hf_treecot.search import SearchConfig
 from hf_treecot.selection import PREFERENCE_CHOICES, SFT_CHOICES, SelectionConfig, Selector
-from hf_treecot.verifiers import load_verifier
+from hf_treecot.verifiers import BUILT_IN, load_verifier
 from hf_treecot.verifiers.worker import VerifierPool
 
 
@@ -34,14 +36,23 @@ class Arguments:
     num_problems: int | None = field(default=None, metadata={"help": "At most so many of each source."})
     split: str = field(default="train", metadata={"help": "Split of directories and Hub datasets."})
     config_name: str | None = field(default=None, metadata={"help": "Configuration of Hub datasets."})
-    problem_format: str = field(
-        default="auto", metadata={"help": "How rows are read: auto, gsm8k, math_500, aime, aime_hub, letter_count."}
-    )
+    problem_format: str = field(default="auto", metadata={"help": f"How rows are read: auto, {', '.join(FORMATS)}."})
     columns: list[str] = field(
         default_factory=list,
         metadata={"help": "Instead of a format: prompt=COLUMN answer=COLUMN [problem_id=COLUMN]."},
     )
-    verifier: str | None = field(default=None, metadata={"help": "letters, math, or your own as module:function."})
+    verifier: str | None = field(
+        default=None, metadata={"help": f"{', '.join(BUILT_IN)}, or your own as module:function."}
+    )
+    decontaminate_against: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Evaluation sets (as problems; split test of Hub datasets): problems like theirs are left out."
+        },
+    )
+    allow_evaluation_only: bool = field(
+        default=False, metadata={"help": "Take problems that are published for evaluation only (Multi-IF)."}
+    )
     model: str = field(
         default="starter",
         metadata={"help": "Hub name or directory of the model that writes; starter: the built-in one."},
@@ -100,11 +111,23 @@ def read_problems(arguments: Arguments) -> list[Problem]:
             verifier=arguments.verifier,
             limit=arguments.num_problems,
             seed=arguments.seed,
+            allow_evaluation_only=arguments.allow_evaluation_only,
         )
     ]
     for verifier in {problem.verifier for problem in problems}:
         load_verifier(verifier)
-    return problems
+    if not arguments.decontaminate_against:
+        return problems
+    evaluation = [
+        problem
+        for source in arguments.decontaminate_against
+        for problem in load_problems(source, split="test", allow_evaluation_only=True)
+    ]
+    kept, left_out = decontaminate(problems, evaluation)
+    print(f"Decontamination: {len(left_out)} of {len(problems)} problems are like evaluation problems and left out.")
+    if not kept:
+        raise InvalidInputError("decontaminate_against: it leaves no problem; choose other problems")
+    return kept
 
 
 def load_engines(arguments: Arguments) -> dict:

@@ -46,6 +46,7 @@ def evaluate(arguments: Arguments) -> list[dict]:
             seed=arguments.problem_seed,
             split=arguments.split,
             config_name=arguments.config_name,
+            allow_evaluation_only=True,
         )
         for source in arguments.problems
     }

@@ -99,7 +99,7 @@ def test_made_up_letter_problems_are_of_the_real_kind():
         ("x.txt", "hello", {}, "unknown file type; use one of .json, .jsonl, .csv, .parquet"),
         ("x.jsonl", '{"a": 1}', {}, r"its columns \(a\) fit no known format"),
         ("x.jsonl", '{"a": 1}', {"format": "gsm8k"}, r"no column 'question' \(it has a\); map the right ones"),
-        ("x.jsonl", '{"a": 1}', {"format": "gsm9k"}, "format='gsm9k' is unknown: use auto or one of treecot, gsm8k"),
+        ("x.jsonl", '{"a": 1}', {"format": "gsm9k"}, "format='gsm9k' is unknown: use auto or one of ifeval, multi_if"),
         ("x.jsonl", '{"a": 1}', {"columns": {"prompt": "b", "answer": "a"}}, "no column 'b'"),
         ("x.jsonl", '{"a": 1}', {"columns": {"prompt": "a"}}, "must name the columns of prompt and answer"),
         (

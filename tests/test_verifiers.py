@@ -7,7 +7,7 @@ import pytest
 
 from hf_treecot.errors import InvalidInputError, VerifierError
 from hf_treecot.problems import Problem
-from hf_treecot.verifiers import Verdict, load_verifier
+from hf_treecot.verifiers import BUILT_IN, Verdict, load_verifier
 from hf_treecot.verifiers.extraction import final_answer, last_boxed
 from hf_treecot.verifiers.worker import VerifierPool
 
@@ -191,5 +191,7 @@ def test_limits_that_nothing_can_keep_are_refused(name, value):
     ],
 )  # fmt: skip
 def test_unknown_verifiers_are_refused(name):
-    with pytest.raises(InvalidInputError, match="use one of letters, math, or your own as package.module:function"):
+    with pytest.raises(
+        InvalidInputError, match=f"use one of {', '.join(BUILT_IN)}, or your own as package.module:function"
+    ):
         load_verifier(name)

@@ -6,12 +6,12 @@ weights. This room knows nothing of searches.
 
 import hashlib
 import json
-import os
 import random
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from ..cache import cache_directory
 from ..errors import InvalidInputError
 from ..pattern import Pattern, available_patterns, load_pattern
 from . import arithmetic, letters
@@ -57,13 +57,6 @@ class StarterRecipe:
     def __post_init__(self):
         if self.num_steps < 1:
             raise InvalidInputError(f"num_steps={self.num_steps} is out of range: it must be at least 1")
-
-
-def cache_directory() -> Path:
-    """Where the starter model lives: `$HF_TREECOT_CACHE`, or `hf_treecot` in `$XDG_CACHE_HOME` or `~/.cache`."""
-    if path := os.environ.get("HF_TREECOT_CACHE"):
-        return Path(path)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hf_treecot"
 
 
 def training_examples(recipe: StarterRecipe, count: int) -> list[tuple[str, list[Segment]]]:

@@ -13,7 +13,7 @@ from ..errors import InvalidInputError
 from ..problems import Problem
 
 
-BUILT_IN = ("letters", "math")
+BUILT_IN = ("confidence", "instructions", "letters", "math", "planning")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Verdict:
     Args:
         reward (`float`): In [0, 1]; above one half is right.
         answer (`str`, *optional*): What was taken as the answer; None if there was none.
-        reason (`str`): Why: `"right"`, `"wrong"`, `"no_answer"`, `"unparseable"`.
+        reason (`str`): Why: `"right"`, `"wrong"`, `"no_answer"`, `"unparseable"`, `"ambiguous"` (several answers that
+            disagree), `"unverified"` (a guess, by no rule); details may follow a colon.
     """
 
     reward: float
@@ -37,14 +38,13 @@ def load_verifier(name: str) -> Callable[[str, Problem], Verdict]:
     The verifier of a name.
 
     Args:
-        name (`str`): A built-in one (`"letters"`, `"math"`), or one of your own as `"package.module:function"`.
+        name (`str`): A built-in one (`"math"`, `"planning"`, `"instructions"`, `"letters"`, `"confidence"`), or one of
+            your own as `"package.module:function"`.
 
     Raises:
         InvalidInputError: No such verifier.
     """
-    if name in BUILT_IN:
-        return importlib.import_module(f".{name}", __package__).verify
-    module_name, _, function_name = name.partition(":")
+    module_name, _, function_name = (f"{__package__}.{name}:verify" if name in BUILT_IN else name).partition(":")
     try:
         if not function_name:
             raise ImportError("it is not built in and names no function")
@@ -59,8 +59,16 @@ def load_verifier(name: str) -> Callable[[str, Problem], Verdict]:
     return function
 
 
+def prepare_verifier(name: str) -> None:
+    """Call the `prepare` of the module of a verifier, if there is one: what takes long and is done once."""
+    getattr(_module(name), "prepare", lambda: None)()
+
+
 def verifier_version(name: str) -> str:
     """The version of a verifier, recorded with every tree: the `VERSION` of the module it names, if there is one."""
     load_verifier(name)
-    module = f"{__package__}.{name}" if name in BUILT_IN else name.partition(":")[0]
-    return str(getattr(importlib.import_module(module), "VERSION", "unversioned"))
+    return str(getattr(_module(name), "VERSION", "unversioned"))
+
+
+def _module(name: str):
+    return importlib.import_module(f"{__package__}.{name}" if name in BUILT_IN else name.partition(":")[0])

@@ -4,15 +4,38 @@ import re
 
 from ..problems import Problem
 from . import Verdict
-from .extraction import final_answer
+from .extraction import candidate_answers
 
 
-VERSION = "1"
+VERSION = "2"
+# "What is the sum of the counts of e and u in subsensual?", and all other phrasings of the seed data
+QUESTION = re.compile(
+    r"\b([a-z]) and ([a-z])\b.*\bin (?:the word )?[\"'“‘]?([a-z]+)[\"'”’]?\s*[.?!]*\s*$", re.IGNORECASE
+)
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?![\w.]*\d)")
+MAX_LENGTH = 2_000
+
+
+def count_letters(question: str) -> int | None:
+    """
+    The answer to a letter-counting question.
+
+    Args:
+        question (`str`): In any phrasing of the seed data: two letters joined by "and", and the word after "in".
+
+    Returns:
+        `int`, *optional*: None if it is no such question.
+    """
+    match = QUESTION.search(question.strip())
+    if match is None:
+        return None
+    first, second, word = (group.lower() for group in match.groups())
+    return sum(word.count(letter) for letter in {first, second})
 
 
 def verify(completion: str, problem: Problem) -> Verdict:
     """
-    Compare the stated number with the gold one.
+    Compare the stated number with the gold one. Every answer that the thought states must be right.
 
     Args:
         completion (`str`): The text of an answer thought.
@@ -22,14 +45,19 @@ def verify(completion: str, problem: Problem) -> Verdict:
         [`Verdict`]: 1 if they are equal, else 0.
 
     Raises:
-        ValueError: The gold answer is not a whole number.
+        ValueError: The gold answer is not a whole number, or is not the answer to the question.
     """
     gold = int(problem.answer)
-    answer = final_answer(completion)
-    if answer is None:
+    if count_letters(problem.prompt) not in (None, gold):
+        raise ValueError(f"the gold answer {gold} is wrong: it is {count_letters(problem.prompt)}")
+    answers = candidate_answers(completion)
+    if not answers:
         return Verdict(0.0, None, "no_answer")
-    numbers = re.findall(r"(?<![\w.])[-+]?\d+(?![\w.]*\d)", answer)
-    if len(numbers) != 1:
-        return Verdict(0.0, answer, "unparseable")
-    right = int(numbers[0]) == gold
-    return Verdict(float(right), numbers[0], "right" if right else "wrong")
+    numbers = [NUMBER.findall(answer) if len(answer) <= MAX_LENGTH else [] for answer in answers]
+    if any(len(found) != 1 for found in numbers):
+        return Verdict(0.0, answers[-1][:MAX_LENGTH], "unparseable")
+    stated = {int(found[0]) for found in numbers}
+    if len(stated) > 1:
+        return Verdict(0.0, numbers[-1][0], "ambiguous")
+    right = stated == {gold}
+    return Verdict(float(right), numbers[-1][0], "right" if right else "wrong")

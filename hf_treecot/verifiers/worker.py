@@ -1,28 +1,32 @@
 """Verifiers under a hard limit of time and memory: each check runs in a worker process that can be killed.
 
 The parent writes one JSON line per check and reads two: `loaded` once the verifier is imported (sympy takes a second),
-then the verdict. A worker that does not answer in time is killed and replaced.
+then the verdict. A worker that does not answer in time is killed and replaced. One thread of the pool's own talks to
+the workers, so that a pool may be asked from any thread and any event loop.
 """
 
 import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
 from dataclasses import asdict, fields
 
 from ..errors import InvalidInputError, VerifierError
 from ..problems import Problem
-from . import Verdict, load_verifier
+from . import Verdict, load_verifier, prepare_verifier
 
 
 MEBIBYTE = 2**20
+ORPHAN_FACTOR = 2  # a worker whose parent is gone ends itself after so many time limits
 
 
 class VerifierPool:
     """
-    A pool of verifier processes, started as they are needed.
+    A pool of verifier processes, started as they are needed. Any thread and any event loop may ask it.
 
     Args:
         num_workers (`int`): Checks that run at the same time.
@@ -38,6 +42,9 @@ class VerifierPool:
     ```python
     async with VerifierPool() as pool:
         verdict = await pool.verify(r"The answer is: \\boxed{42}", problem)
+
+    with VerifierPool() as pool:  # where there is no event loop
+        verdict = pool.verify_blocking(r"The answer is: \\boxed{42}", problem)
     ```
     """
 
@@ -56,14 +63,24 @@ class VerifierPool:
         self._workers: list[asyncio.subprocess.Process] = []
         self._idle: list[asyncio.subprocess.Process] = []
         self._slots = asyncio.Semaphore(num_workers)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="verifiers", daemon=True)
 
-    async def __aenter__(self) -> "VerifierPool":
+    def __enter__(self) -> "VerifierPool":
+        self._thread.start()
         return self
 
+    def __exit__(self, *exception) -> None:
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def __aenter__(self) -> "VerifierPool":
+        return self.__enter__()
+
     async def __aexit__(self, *exception) -> None:
-        for worker in self._workers:
-            await _kill(worker)
-        self._workers, self._idle = [], []
+        await asyncio.to_thread(self.__exit__)
 
     async def verify(self, completion: str, problem: Problem) -> Verdict:
         """
@@ -80,6 +97,18 @@ class VerifierPool:
             VerifierError: The verifier raised, gave back no verdict, ran into a limit, or died. The message holds its
                 cause.
         """
+        return await asyncio.wrap_future(self._submit(completion, problem))
+
+    def verify_blocking(self, completion: str, problem: Problem) -> Verdict:
+        """[`VerifierPool.verify`] for a thread without an event loop."""
+        return self._submit(completion, problem).result()
+
+    def _submit(self, completion: str, problem: Problem):
+        if not self._thread.is_alive():
+            raise VerifierError("this VerifierPool is not open: use it in `async with VerifierPool() as pool:`")
+        return asyncio.run_coroutine_threadsafe(self._verify(completion, problem), self._loop)
+
+    async def _verify(self, completion: str, problem: Problem) -> Verdict:
         async with self._slots:
             worker = self._idle.pop() if self._idle else await self._start()
             try:
@@ -94,10 +123,19 @@ class VerifierPool:
             raise VerifierError(f"verifier {problem.verifier!r} failed on problem {problem.problem_id!r}: {error}")
         return Verdict(**reply)
 
+    async def _close(self) -> None:
+        checks = asyncio.all_tasks() - {asyncio.current_task()}
+        for check in checks:
+            check.cancel()
+        await asyncio.gather(*checks, return_exceptions=True)
+        for worker in self._workers:
+            await _kill(worker)
+        self._workers, self._idle = [], []
+
     async def _start(self) -> asyncio.subprocess.Process:
         try:
             worker = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", __name__, str(self.memory_limit),
+                sys.executable, "-m", __name__, str(self.memory_limit), str(ORPHAN_FACTOR * self.time_limit),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=64 * MEBIBYTE,
                 # Ctrl-C is the parent's business: it closes the workers when it is done.
                 start_new_session=True,
@@ -155,8 +193,14 @@ async def _kill(worker: asyncio.subprocess.Process) -> None:
     await worker.wait()
 
 
-def _serve(memory_limit: int) -> None:
-    """The loop of a worker process: check what comes in on standard input until it is closed."""
+def _serve(memory_limit: int, lifetime: float) -> None:
+    """
+    The loop of a worker process: check what comes in on standard input until it is closed.
+
+    Args:
+        memory_limit (`int`): MiB.
+        lifetime (`float`): Seconds of a check after which the system ends this process, should its parent be gone.
+    """
     with contextlib.suppress(ImportError):  # there is no such limit on Windows
         import resource
 
@@ -169,12 +213,28 @@ def _serve(memory_limit: int) -> None:
         try:
             problem = Problem(**request["problem"])
             verify = load_verifier(problem.verifier)
+            prepare_verifier(problem.verifier)
             print(json.dumps({"loaded": True}), file=replies, flush=True)
-            reply = json.dumps(asdict(verify(request["completion"], problem)))
+            with _lifetime(lifetime):
+                reply = json.dumps(asdict(verify(request["completion"], problem)))
         except Exception as error:  # reported to the parent, which raises it
             reply = json.dumps({"error": "".join(traceback.format_exception_only(error)).strip() or repr(error)})
         print(reply, file=replies, flush=True)
 
 
+@contextlib.contextmanager
+def _lifetime(seconds: float):
+    """An alarm that nothing handles: the kernel then ends the process, whatever C code it is in."""
+    if not hasattr(signal, "setitimer"):  # Windows
+        yield
+        return
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    _serve(int(sys.argv[1]), float(sys.argv[2]))
