@@ -134,7 +134,7 @@ async def search(
     Raises:
         EngineError, VerifierError: Whatever an engine or the verifier raised: a failure is never a reward.
     """
-    run = _Search(problem, pattern, engines, judge or _by_text(verify), config, rng)
+    run = _Search(problem, pattern, engines, verify, config, rng, judge)
     workers = [asyncio.ensure_future(run.simulate_until_done()) for _ in range(config.simulations_in_flight)]
     try:
         await asyncio.gather(*workers)
@@ -144,17 +144,13 @@ async def search(
     return run.tree
 
 
-def _by_text(verify: Verify) -> Judge:
-    """The judge that gives a verifier the text of an answer, and nothing else."""
-    return lambda tree, node_id: verify(tree.nodes[node_id].text, tree.problem)
-
-
 class _Search:
     """One search in progress: the tree, and what need not outlive the search."""
 
-    def __init__(self, problem, pattern, engines, judge, config, rng):
+    def __init__(self, problem, pattern, engines, verify, config, rng, judge=None):
         self.tree = Tree(problem, pattern.name)
-        self.pattern, self.engines, self.judge, self.config, self.rng = pattern, engines, judge, config, rng
+        self.pattern, self.engines, self.config, self.rng = pattern, engines, config, rng
+        self.judge: Judge = judge or (lambda tree, node_id: verify(tree.nodes[node_id].text, tree.problem))
         self.started = 0
         self.seeds = [rng.getrandbits(31)]  # of every node: its children's requests are seeded from it
         self.asked: Counter[tuple[int, str]] = Counter()  # samples of a kind asked for under every node

@@ -44,7 +44,7 @@ def answer_key(text: str, verifier: str) -> str | None:
         return stated
     from ..verifiers.math import normalize
 
-    return re.sub(r"\s+", "", normalize(stated)).casefold()
+    return re.sub(r"\s+|(?<=\d),(?=\d{3}(?!\d))", "", normalize(stated)).casefold()
 
 
 def _plan_key(text: str) -> str | None:
