@@ -94,7 +94,7 @@ async def search_answers(
         judge=record,
     )  # fmt: skip
     in_time = [node for node, at in found.items() if at <= token_budget]
-    keyed = {node: key for node in in_time if (key := answer_key(tree.render(node), problem.verifier)) is not None}
+    keyed = {node: key for node in in_time if (key := tree.nodes[node].answer) is not None}
     if not keyed:
         nodes = [max(range(len(tree.nodes)), key=lambda node: _tokens(tree, node))]
         found_at = [tree.generated_tokens]
@@ -148,7 +148,7 @@ def load_judge(reward: str) -> Judge:
 
 async def majority(tree: Tree, node_id: int) -> Verdict:
     """The share of the answers so far that agree with this one, itself included."""
-    keys = [answer_key(tree.render(node), tree.problem.verifier) for node in _answered(tree)]
+    keys = [node.answer for node in tree.nodes if node.reward is not None]
     key = answer_key(tree.render(node_id), tree.problem.verifier)
     if key is None:
         return Verdict(0.0, None, "no_answer")
@@ -176,10 +176,6 @@ def _by_function(function: Callable[[str, str], float]) -> Judge:
         return Verdict(value, answer_key(chain, tree.problem.verifier), "unverified: reward function")
 
     return judge
-
-
-def _answered(tree: Tree) -> list[int]:
-    return [i for i, node in enumerate(tree.nodes) if node.reward is not None]
 
 
 def _tokens(tree: Tree, node_id: int) -> int:
