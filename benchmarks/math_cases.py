@@ -27,6 +27,7 @@ def around(n: int) -> list[str]:
     return [
         f"{n + 1}", f"{n - 1}", f"{n}0", f"{n} {n + 1}", f"{n} or {n + 1}", f"{n}, {n + 1}", rf"\{{{n},{n + 1}\}}",
         f"x<{n}", rf"\ne {n}", f"{n + 1}={n}", rf"{n}\text{{ (not {n + 1})}}", rf"{n}\%", f"{n}.5", f"{n} and {n + 2}",
+        f"@@ {n}", rf"\foo{{3}} {n}", f"f() or {n}", f"1]] {n}", rf"\text{{I think }}{n}", f"{n} is not it",
         rf"\text{{either }}{n}\text{{ or }}{n + 1}", rf"{n}\pm 1", f"({n},{n})", f"{n}x",
     ]  # fmt: skip
 
@@ -36,8 +37,10 @@ def integer(rng: random.Random) -> Answers:
     n = rng.choice((rng.randint(2, 99), rng.randint(100, 999), rng.randint(1000, 9_999_999)))
     n *= rng.choice((1, 1, 1, -1))
     right = [
-        f"{n}.0", f"{n}.00", f"{n:,}", f"{n:,}".replace(",", "{,}"), f"x={n}", f"x = {n}", f"${n}$", rf"\({n}\)", f"{n}.",
-        f"**{n}**", f"{n} apples", rf"{n}\text{{ cm}}", rf"{n}\ \mathrm{{kg}}", rf"{n}^\circ", rf"\frac{{{2 * n}}}{{2}}",
+        f"{n}.0", f"{n}.00", f"{n:,}", f"{n:,}".replace(",", "{,}"), f"x={n}", f"x = {n}", f"${n}$", rf"\({n}\)",
+        f"{n}.",
+        f"**{n}**", f"{n} apples", rf"{n}\text{{ cm}}", rf"{n}\ \mathrm{{kg}}", rf"{n}^\circ",
+        rf"\frac{{{2 * n}}}{{2}}",
         f"{2 * n}/2", rf"\${n}", f"{n} dollars", f"{n} square meters", rf"{n} \text{{ miles per hour}}", f"  {n}  ",
         rf"n={n - 7}+7={n}", f"f(3)={n}", rf"\mathbf{{{n}}}", rf"\text{{{n}}}", rf"\left({n}\right)", f"{n}\u200b",
     ]  # fmt: skip
@@ -74,8 +77,10 @@ def fraction(rng: random.Random) -> Answers:
     sign = rng.choice(("", "", "-"))
     k = rng.randint(2, 9)
     right = [
-        f"{sign}{a}/{b}", rf"{sign}\dfrac{{{a}}}{{{b}}}", rf"{sign}\tfrac{{{a}}}{{{b}}}", rf"{sign}\frac{{{k * a}}}{{{k * b}}}",
-        rf"{sign}\frac {{{a}}} {{{b}}}", f"{sign}{a} / {b}", rf"x = {sign}\frac{{{a}}}{{{b}}}", rf"$\frac{{{sign}{a}}}{{{b}}}$",
+        f"{sign}{a}/{b}", rf"{sign}\dfrac{{{a}}}{{{b}}}", rf"{sign}\tfrac{{{a}}}{{{b}}}",
+        rf"{sign}\frac{{{k * a}}}{{{k * b}}}",
+        rf"{sign}\frac {{{a}}} {{{b}}}", f"{sign}{a} / {b}", rf"x = {sign}\frac{{{a}}}{{{b}}}",
+        rf"$\frac{{{sign}{a}}}{{{b}}}$",
         rf"{sign}\frac{{{a}}}{{{b}}}\text{{ cups}}",
     ]  # fmt: skip
     if a > b > 1:
@@ -103,8 +108,17 @@ def percent(rng: random.Random) -> Answers:
     p = rng.randint(2, 99)
     return (
         rf"{p}\%",
-        [f"{p}%", rf"{p} \%", f"{p} percent", f"{p}", rf"{p}\text{{ percent}}", rf"\frac{{{p}}}{{100}}", f"x={p}\\%"]
-        + [f"{p / 100:g}", f"{p} per cent"],
+        [
+            f"{p}%",
+            rf"{p} \%",
+            f"{p} percent",
+            f"{p}",
+            rf"{p}\text{{ percent}}",
+            rf"\frac{{{p}}}{{100}}",
+            f"x={p}\\%",
+            f"{p / 100:g}",
+            f"{p} per cent",
+        ],
         [rf"{p + 1}\%", f"{p / 1000:g}", rf"{p}0\%", rf"-{p}\%", f"{p + 1}", rf"{p}\% or {p + 1}\%"],
     )
 
@@ -354,13 +368,23 @@ def stated_cases(gold: str, problem: Problem) -> Iterator[Case]:
     """The ways to state an answer, and ways not to earn it."""
     for text in (
         rf"The answer is: \boxed{{{gold}}}", rf"\boxed{{ {gold} }}", rf"So \fbox{{{gold}}}.", f"#### {gold}",
-        f"The answer is {gold}.", f"**Final answer:** {gold}", f"The answer is: **{gold}**", rf"\boxed{{\boxed{{{gold}}}}}",
+        f"The answer is {gold}.", f"**Final answer:** {gold}", f"The answer is: **{gold}**",
+        rf"\boxed{{\boxed{{{gold}}}}}",
         rf"\boxed{{{gold}}} as said: \boxed{{{gold}}}",
     ):  # fmt: skip
         yield Case("stated", problem, text, True)
     for text in (
-        rf"\boxed{{7777}} or \boxed{{{gold}}}", rf"\boxed{{{gold}}}, no, \boxed{{7777}}", f"{gold}", f"{problem.prompt} {gold}",
-        f"The answer is 7777. The answer is {gold}.", f"#### 7777\n#### {gold}", rf"\boxed{{{gold}", rf"\boxed{{7777, {gold}}}",
+        rf"\boxed{{7777}} or \boxed{{{gold}}}", rf"\boxed{{{gold}}}, no, \boxed{{7777}}",
+        f"{gold}", f"{problem.prompt} {gold}",
+        f"The answer is 7777. The answer is {gold}.", f"#### 7777\n#### {gold}",
+        rf"\boxed{{{gold}", rf"\boxed{{7777, {gold}}}",
         rf"boxed{{{gold}}}", "I do not know.",
     ):  # fmt: skip
         yield Case("not earned", problem, text, False)
+
+
+def mutated(gold: str) -> list[str]:
+    """A gold answer with one digit changed, once for every digit, and with another sign."""
+    digits = [i for i, character in enumerate(gold) if character.isdigit()]
+    changed = [f"{gold[:i]}{(int(gold[i]) + 1) % 10}{gold[i + 1 :]}" for i in digits]
+    return changed + ([f"-{gold}"] if gold.strip("0").isdigit() else [])

@@ -1,14 +1,14 @@
 """Problems, and where they come from: a file, a directory, a Hub dataset, or a built-in generator.
 
-Where rows come from is `problem_sources`' business, how they are read `problem_formats`'. This room must not know how a
-problem is solved or checked.
+Where rows come from is `problem_sources`' business, how they are read `problem_formats`'. This room must not know how
+a problem is solved or checked.
 """
 
 import json
 import logging
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -183,9 +183,8 @@ def _format(source: str, name: str, columns: Mapping[str, str] | None, dataset, 
                 "leave problem_id out to have the rows numbered"
             )
         if not how.answer:
-            how = ProblemFormat(
-                problem_id=how.problem_id, columns=(how.prompt,), read_row=lambda row: [(row[how.prompt], "")]
-            )
+            prompt = how.prompt
+            how = replace(how, columns=(prompt,), read_row=lambda row: [(row[prompt], "")])
     elif name == "auto":
         return _detect_format(source, dataset)
     elif name in FORMATS:
@@ -235,12 +234,12 @@ def _problems(
     try:
         pairs = how.read(row)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        what = (
-            f"column {how.answer!r} holds {row[how.answer]!r}" if how.answer else f"columns {', '.join(how.columns)}"
-        )
+        if how.answer:
+            what = f"column {how.answer!r} holds {row[how.answer]!r}, which is not an answer of this format ({error})"
+        else:
+            what = f"its {', '.join(how.columns)} are no problem of this format ({error})"
         raise InvalidInputError(
-            f"problems {source!r}: row {index}: {what}, which is not an answer of this format ({error}); correct the "
-            "row or choose another format"
+            f"problems {source!r}: row {index}: {what}; correct the row or choose another format"
         ) from error
     for prompt, _ in pairs:
         if not isinstance(prompt, str) or not prompt.strip() or (how.answer and row[how.answer] is None):

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow
@@ -18,6 +19,28 @@ MATH_500 = [
     {"problem": "Half?", "solution": "s", "answer": r"\frac{1}{2}", "subject": "x", "level": 1, "unique_id": "u/1"}
 ]
 AIME = [{"id": "a-0", "problem": "Which?", "expected_answer": "073", "reference_solution": "s"}]
+AIME_HUB = [{"id": 60, "problem": "Which?", "answer": "204", "solution": "s", "url": "u", "year": "2024"}]
+OTHER_MATH = [{"id": "m", "problem": "Which?", "answer": str(a)} for a in (204, 1204)]  # not AIME
+IFEVAL = [
+    {"key": 7, "prompt": "No commas, 9 words.", "instruction_id_list": ids, "kwargs": kwargs}
+    for ids, kwargs in (
+        (["punctuation:no_comma"], [{}]),
+        (["length_constraints:number_words"], [{"num_words": 9, "relation": "at least"}]),
+    )
+]
+STATEMENT = (
+    "[STATEMENT]\nAs initial conditions I have that, the red block is clear, the blue block is clear, the hand is "
+    "empty, the red block is on the table and the blue block is on the table.\nMy goal is to have that the red block "
+    "is on top of the blue block.\n\nMy plan is as follows:\n\n[PLAN]"
+)
+PLANBENCH = [
+    {"domain": "blocksworld", "instance_id": 2, "query": STATEMENT, "ground_truth_plan": "(pick-up red)"},
+    {"domain": "logistics", "instance_id": 2, "query": "Trucks.", "ground_truth_plan": "(drive)"},
+]
+WORLD = (
+    "(define (problem blocks) (:domain blocksworld-4ops) (:objects blue red)\n(:init (clear blue) (clear red) "
+    "(handempty) (ontable blue) (ontable red))\n(:goal (and (on red blue))))"
+)
 LETTERS = [{"id": "r0", "problem": "How many e and u are there in total in subsensual?", "solution": 3}]
 
 
@@ -41,7 +64,11 @@ def write(path: Path, rows):
         (GSM8K, "rows-0", "4", "math"),
         (MATH_500, "u/1", r"\frac{1}{2}", "math"),
         (AIME, "a-0", "73", "math"),
+        (AIME_HUB, "60", "204", "math"),
+        (OTHER_MATH, "m", "204", "math"),
         (LETTERS, "r0", "3", "letters"),
+        (IFEVAL, "7", '{"instructions": [{"id": "punctuation:no_comma", "arguments": {}}]}', "instructions"),
+        (PLANBENCH, "rows-0", WORLD, "planning"),
         ([{"prompt": "1?", "answer": "1"}], "rows-0", "1", "math"),
         ([{"problem_id": "mine", "prompt": "1?", "answer": "1", "verifier": "letters"}], "mine", "1", "letters"),
     ],
@@ -72,12 +99,13 @@ def test_directories(tmp_path):
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
-def test_generators_are_deterministic_and_right(generator):
+def test_generators_are_deterministic(generator):
     problems = list(generate_problems(generator, 50, seed=1))
     assert problems == load_problems(generator, limit=50, seed=1)
     assert problems != load_problems(generator, limit=50, seed=2)
     assert len({p.problem_id for p in problems}) == 50
-    assert all(int(p.answer) >= 0 for p in problems)
+    if generator in ("letters", "arithmetic"):
+        assert all(int(p.answer) >= 0 for p in problems)
 
 
 def test_made_up_letter_problems_are_of_the_real_kind():
@@ -112,6 +140,15 @@ def test_made_up_letter_problems_are_of_the_real_kind():
         ("x.jsonl", '{"prompt": "q", "answer": null}', {}, "row 0: .* every problem needs a text and an answer"),
         ("x.jsonl", "{not json", {}, "cannot be loaded"),
         ("x.jsonl", '{"prompt": "q", "answer": "1"}', {"limit": 0}, "limit=0 is out of range"),
+        ("x.jsonl", '{"problem": "q", "expected_answer": "1000"}', {"format": "aime"}, "whole numbers from 0 to 999"),
+        (
+            "x.jsonl",
+            '{"query": "q", "ground_truth_plan": "p"}',
+            {},
+            "row 0: its query, ground_truth_plan are no problem",
+        ),
+        ("x.pddl", "(define", {}, "holds no rows"),
+        ("x.pddl", "(define (:goal))", {}, "row 0: its pddl are no problem.*a problem needs"),
     ],
 )
 def test_bad_sources_are_refused_with_name_and_remedy(tmp_path, name, content, options, message):
@@ -129,6 +166,36 @@ def test_a_name_that_is_neither_file_nor_dataset():
         load_problems("riddles")
 
 
+def test_rows_of_other_domains_are_left_out_and_said(tmp_path, caplog):
+    path = write(tmp_path / "planbench.jsonl", PLANBENCH)
+    assert len(load_problems(path)) == 1
+    assert "1 rows that no verifier can check are left out" in caplog.text
+    with pytest.raises(InvalidInputError, match="no verifier can check any of its rows"):
+        load_problems(write(tmp_path / "logistics.jsonl", PLANBENCH[1:]))
+
+
+def test_planbench_files_and_pddl(tmp_path):
+    path = tmp_path / "plans.json"
+    path.write_text(json.dumps({"task": "t", "instances": PLANBENCH[:1]}))
+    assert [p.answer for p in load_problems(str(path))] == [WORLD]
+    for number in (2, 10):
+        (tmp_path / f"instance-{number}.pddl").write_text(WORLD)
+    (tmp_path / "domain.pddl").write_text("(define (domain blocksworld-4ops))")
+    problems = load_problems(str(tmp_path))
+    assert [p.problem_id for p in problems] == ["instance-2", "instance-10"]
+    assert problems[0].answer == WORLD
+    assert "My goal is to have that the red block is on top of the blue block" in problems[0].prompt
+    assert load_problems(str(tmp_path / "instance-2.pddl")) == [replace(problems[0], source="instance-2")]
+
+
+def test_open_ended_problems_need_no_answer_for_the_confidence_verifier(tmp_path):
+    path = write(tmp_path / "open.jsonl", [{"q": "Write a poem."}])
+    problem = load_problems(path, columns={"prompt": "q"}, verifier="confidence")[0]
+    assert (problem.prompt, problem.answer, problem.verifier) == ("Write a poem.", "", "confidence")
+    with pytest.raises(InvalidInputError, match="must name the columns of prompt and answer"):
+        load_problems(path, columns={"prompt": "q"})
+
+
 # Real rows of public datasets are no part of the project; a directory of them may be named.
 REAL = Path(os.environ.get("TREECOT_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -139,6 +206,8 @@ REAL = Path(os.environ.get("TREECOT_REAL_DATA", Path(__file__).parents[2] / "sha
     [
         ("gsm8k/train.jsonl", 500, "math"), ("gsm8k/test.jsonl", 100, "math"), ("math500/test.jsonl", 100, "math"),
         ("aime24/test.jsonl", 30, "math"), ("letter_count/letter_count.json", 250, "letters"),
+        ("ifeval/input_data.jsonl", 150, "instructions"), ("blocksworld/plan_generation_3.json", 100, "planning"),
+        ("blocksworld/instances_3", 101, "planning"),
     ],
 )  # fmt: skip
 def test_real_rows_load_and_their_gold_answers_are_right(file, count, verifier):
@@ -147,6 +216,8 @@ def test_real_rows_load_and_their_gold_answers_are_right(file, count, verifier):
     problems = load_problems(str(REAL / file))
     assert len(problems) == count
     assert {p.verifier for p in problems} == {verifier}
+    if verifier not in ("math", "letters"):
+        return
     verify = load_verifier(verifier)
     assert all(verify(rf"\boxed{{{p.answer}}}", p).reward == 1.0 for p in problems)
     assert not any(verify(r"\boxed{7777}", p).reward for p in problems)

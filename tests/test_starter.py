@@ -13,7 +13,7 @@ import pytest
 from hf_treecot.engines.engine import Request
 from hf_treecot.engines.local import LocalEngine
 from hf_treecot.pattern import available_patterns, load_pattern
-from hf_treecot.problems import GENERATORS, generate_problems
+from hf_treecot.problems import generate_problems
 from hf_treecot.starter import arithmetic, letters
 from hf_treecot.starter.chains import write_chain
 from hf_treecot.starter.drills import adding, counting
@@ -141,7 +141,7 @@ def test_tokens_of_the_starter(engine):
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0])
-@pytest.mark.parametrize("generator", GENERATORS)
+@pytest.mark.parametrize("generator", ["letters", "arithmetic"])
 async def test_it_is_partly_competent(engine, generator, temperature):
     problems = list(generate_problems(generator, 200, seed=123))
     requests = [

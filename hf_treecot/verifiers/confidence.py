@@ -70,7 +70,8 @@ def verify(completion: str, problem: Problem) -> Verdict:
     )
     chosen, alternatives = [], []
     for offset, token, own, top in tokens:
-        if start <= offset < start + len(answer) and own is not None:
+        # A token may begin with the white space before the answer; the one generated after it is not its own.
+        if start < offset + len(token) and offset < start + len(answer) and own is not None:
             chosen.append(own)
             alternatives.append([value for other, value in (top or {}).items() if other != token])
     if not chosen or not any(alternatives):

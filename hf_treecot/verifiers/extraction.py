@@ -8,6 +8,7 @@ right, or repeating the numbers of the question, is no answer. Every function ta
 import re
 
 
+MAX_LENGTH = 1_000_000  # characters: a longer text states no answer
 BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 STATED = re.compile(r"####|(?:\bthe\s+)?(?:\bfinal\s+)?\banswer(?:\s+is\b(?:[*_]*:)?|[*_\s]*:)", re.IGNORECASE)
 SENTENCE_END = re.compile(r"[.;](?=\s|$)|\n")
@@ -48,6 +49,8 @@ def candidate_answers(text: str) -> list[str]:
     Returns:
         `list[str]`: The contents of its boxes; if it has none, its statements ("the answer is 42").
     """
+    if len(text) > MAX_LENGTH:
+        return []
     answers = boxed(text) or [_sentence(rest) for rest in STATED.split(text)[1:]]
     answers = [strip_emphasis(answer) for answer in answers]
     return list(dict.fromkeys(answer for answer in answers if answer.strip("*_`")))

@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 
 import math_verify
-from sympy import FiniteSet, Tuple
+from sympy import FiniteSet, Integer, Tuple
 
 from ..problems import Problem
 from . import Verdict
@@ -51,6 +51,7 @@ NO_UNIT = re.compile(
     re.IGNORECASE,
 )
 DENIED = re.compile(r"\\(?:ne|neq|not|neg|lnot)(?![a-z])|≠|!=|\\boxed|\\fbox")
+WHOLE = re.compile(r"[-+]?\d{1,400}", re.ASCII)
 MIXED = re.compile(r"(?<![\d.])(\d+) (\d+) ?/ ?(\d+)")
 TWO_NUMBERS = re.compile(r"\d \d")
 NAME = re.compile(r"(?:\\?[A-Za-z]+|\\(?:angle|triangle|text)\b.*)(?:_\{?\w+\}?|')*(?:\([\w, ]*\))?")
@@ -134,6 +135,8 @@ def _sides(answer: str, gold: str) -> list[str] | None:
 
 
 def _equal(gold: str, answer: str) -> bool:
+    if WHOLE.fullmatch(gold) and WHOLE.fullmatch(answer):
+        return int(gold) == int(answer)  # most answers: no need to ask
     left, right = _parse(gold), _parse(answer)
     if isinstance(left[0], Tuple) and isinstance(right[0], FiniteSet):  # without parentheses, order still counts
         right = _parse(f"({answer})")
@@ -143,7 +146,10 @@ def _equal(gold: str, answer: str) -> bool:
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> list:
     # math-verify's own limits use signal.alarm, which works in main threads only and cannot stop C code.
-    return math_verify.parse(f"\\boxed{{{text}}}", parsing_timeout=None)
+    if WHOLE.fullmatch(text):
+        return [Integer(text), text]
+    # Its other extraction would take the last number of what is no LaTeX, right by accident.
+    return math_verify.parse(f"\\boxed{{{text}}}", [math_verify.LatexExtractionConfig()], parsing_timeout=None)
 
 
 def normalize(answer: str) -> str:

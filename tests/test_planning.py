@@ -1,0 +1,159 @@
+import random
+
+import pytest
+
+from hf_treecot.blocksworld import (
+    parse_pddl,
+    parse_query,
+    random_problem,
+    simulate,
+    solve,
+    to_pddl,
+    to_query,
+)
+from hf_treecot.problems import Problem
+from hf_treecot.verifiers.planning import NotAnAction, parse_plan, verify
+
+
+PDDL = """
+; c is on b is on a
+(define (problem BW-rand-3) (:domain blocksworld-4ops) (:objects a b c )
+(:init (handempty) (ontable a) (on b a) (on c b) (clear c))
+(:goal (and (on a b) (on c a))))
+"""
+QUERY = (
+    "My plan is as follows… [STATEMENT]\nAs initial conditions I have that, the {} block is clear, the hand is empty, "
+    "the blue block is on top of the red block, the {} block is on top of the blue block and the red block is on the "
+    "table.\nMy goal is to have that the red block is on top of the blue block and the {} block is on top of the red "
+    "block.\n\nMy plan is as follows:\n\n[PLAN]"
+)
+RIGHT = "(unstack c b) (put-down c) (unstack b a) (put-down b) (pick-up a) (stack a b) (pick-up c) (stack c a)"
+PROBLEM = Problem("p", "?", to_pddl(parse_pddl(PDDL)), "planning")
+
+
+def check(plan):
+    return verify(plan, PROBLEM)
+
+
+def test_pddl_and_planbench_statements_are_read():
+    world = parse_pddl(PDDL)
+    assert world.blocks == ["a", "b", "c"]
+    assert world.goal == {("on", "a", "b"), ("on", "c", "a")}
+    assert parse_pddl(to_pddl(world)) == world
+    orange, last = QUERY.format(*["orange"] * 3), QUERY.format(*["white"] * 3)
+    assert parse_query(orange).blocks == ["blue", "orange", "red"]
+    assert ("on", "orange", "blue") in parse_query(orange).initial
+    assert parse_query(orange + last).blocks == ["blue", "red", "white"]  # what comes before is an example
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "exactly one"),
+        ("(define (problem x)", "exactly one"),
+        ("(define))", "closed that was not opened"),
+        ("(define (problem x) (:init (handempty)))", "needs"),
+        ("(define (:init (clear a) (ontable a)) (:goal (flies a)))", "flies a"),
+        ("(define (:init (on a)) (:goal (clear a)))", "on a"),
+        ("(define (:init (clear a)) (:goal (clear b)))", "'b' that is not there"),
+        ("(define (:init (clear a)) (:goal (and)))", "needs a goal"),
+    ],
+)
+def test_other_pddl_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_pddl(text)
+
+
+def test_other_statements_are_refused():
+    with pytest.raises(ValueError, match="there is no"):
+        parse_query("How many blocks are there?")
+    with pytest.raises(ValueError, match="'the red block is happy' is no fact"):
+        parse_query("As initial conditions I have that, the red block is happy. My goal is to have that, x.")
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        RIGHT,
+        RIGHT.replace(") (", ")\n("),
+        f"The answer is:\n{RIGHT}",
+        f"[PLAN]\n{RIGHT}\n[PLAN END] That was easy.",
+        "unstack the c block from on top of the b block\nput down the c block\n"
+        "unstack the b block from on top of the a block\nput down the b block\n"
+        "pick up the a block\nstack the a block on top of the b block\n"
+        "pick up the c block\nstack the c block on top of the a block",
+        "1. Unstack block C from block B.\n2) Put down C\n(3) unstack B from A\nStep 4: put B on the table\n"
+        "- pick up block A from the table\n* **stack A on B**\n• Pick up C.\n8. stack C on top of A",
+        r"\boxed{" + RIGHT.replace(") (", r") \\ (") + "}",
+        f"```\n{RIGHT}\n```",
+        "unstack c b, put down c, unstack b a, put down b, pick up a, then stack a on b, pick up c, and stack c on a",
+    ],
+)
+def test_right_plans_in_many_forms(plan):
+    verdict = check(plan)
+    assert (verdict.reward, verdict.reason) == (1.0, "right")
+    assert verdict.answer.startswith("(unstack c b)\n(put-down c)")
+
+
+@pytest.mark.parametrize(
+    ("plan", "reason"),
+    [
+        ("", "no_answer"),
+        ("The answer is:", "no_answer"),
+        (RIGHT.replace("(put-down c) ", ""), "wrong: step 2 (unstack b a): not (handempty)"),
+        (RIGHT.replace("(pick-up c) (stack c a)", ""), "wrong: at the end: not (on c a)"),
+        (RIGHT.replace("(put-down c)", "(put-down d)"), "wrong: step 2: there is no block d"),
+        ("(pick-up c)", "wrong: step 1 (pick-up c): not (ontable c)"),
+        ("(stack c a)", "wrong: step 1 (stack c a): not (clear a)"),
+        (RIGHT + "\nand then rest", "unparseable: line 9 is no action: 'and then rest'"),
+        ("(unstack c b)\nthen do the obvious", "unparseable: line 2 is no action: 'then do the obvious'"),
+        ("(fly c)", "unparseable: line 1 is no action: 'fly c'"),
+        (f"[PLAN]{RIGHT}[PLAN END] or [PLAN](pick-up c)[PLAN END]", "ambiguous"),
+        ("(pick-up c) " * 20_000, "unparseable: too long"),
+    ],
+)
+def test_wrong_plans_say_what_is_wrong(plan, reason):
+    verdict = check(plan)
+    assert (verdict.reward, verdict.reason) == (0.0, reason)
+
+
+def test_a_problem_that_cannot_be_read_is_a_failure():
+    with pytest.raises(ValueError, match="PDDL"):
+        verify("(pick-up a)", Problem("p", "?", "on a b", "planning"))
+
+
+def test_no_line_is_dropped():
+    with pytest.raises(NotAnAction, match="line 2"):
+        parse_plan("pick up the red block\nthe red block is now in my hand\nput down the red block")
+
+
+@pytest.mark.parametrize("num_blocks", [2, 3, 4, 5, 8, 13, 30])
+def test_generated_problems_have_plans(num_blocks):
+    for seed in range(10):
+        world = random_problem(num_blocks, random.Random(seed))
+        assert world == random_problem(num_blocks, random.Random(seed))
+        assert len(world.blocks) == num_blocks
+        assert parse_query(to_query(world)) == world == parse_pddl(to_pddl(world))
+        plan = solve(world)
+        assert simulate(world, plan) == ""
+        assert simulate(world, plan[:-1]) != ""
+        assert len(plan) <= 4 * num_blocks
+
+
+def test_plans_of_few_blocks_are_shortest():
+    world = parse_pddl(PDDL)
+    assert len(solve(world)) == 8 == len(parse_plan(RIGHT))
+
+
+def test_the_simulator_agrees_with_unified_planning():
+    pytest.importorskip("unified_planning")
+    from verifier_accuracy import DOMAIN, mutated_plans, referee
+
+    from hf_treecot.problems import load_problems
+
+    plans = mutated_plans(load_problems("blocksworld", limit=20), random.Random(0))
+    verdicts = []
+    for problem, plan in (next(plans) for _ in range(12)):
+        verdicts.append(not simulate(parse_pddl(problem.answer), plan))
+        assert verdicts[-1] == referee(DOMAIN, problem.answer, plan)
+    assert set(verdicts) == {True, False}
