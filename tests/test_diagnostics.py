@@ -64,9 +64,7 @@ LOOPS = (
     "wait, let me check the count again. " * 8,
     "Counting: " + "no, " * 40,
     f"{PROSE} " + "So I take 3 and 4 and get 7. Then I check it. " * 5,
-    "".join(
-        f"Step {n}: I add the two numbers, see that it is not right, and go back to the start. " for n in range(30)
-    ),
+    "".join(f"Step {n}: I add the numbers, see that it is not right, and go back to the start. " for n in range(30)),
 )
 REAL_LOOPS = json.loads((Path(__file__).parent / "data" / "looping_outputs.json").read_text())
 
@@ -78,7 +76,8 @@ def test_loops(text):
 
 @pytest.mark.parametrize("text", LOOPS[:3])
 def test_a_loop_that_a_text_got_out_of_is_none(text):
-    assert not is_looping(f"{text} {PROSE}")
+    after = (ROOT / "README.md").read_text(encoding="utf-8")[:2000]
+    assert not is_looping(f"{text} {after}")
 
 
 def test_real_outputs_of_an_overtrained_model_are_loops():
