@@ -27,7 +27,8 @@ from ..errors import InvalidInputError
 
 TINY_BENCHMARKS = "lighteval.tasks.tasks.tiny_benchmarks"
 PINNED, UNPINNED = "latex2sympy2_extended==1.0.6", "latex2sympy2_extended>=1.0.6"
-INSTALL = 'pip install "hf-treecot[evaluation]" && pip install --no-deps lighteval==0.13.0 inspect-ai==0.3.285'
+PACKAGES = "lighteval==0.13.0 inspect-ai==0.3.285 botocore==1.44.5"
+INSTALL = f'pip install "hf-treecot[evaluation]" && pip install --no-deps {PACKAGES}'
 
 
 def require_lighteval() -> None:
