@@ -39,15 +39,16 @@ def figures(run: Path, seed: int, num_problems: int) -> list[dict]:
     )  # fmt: skip
     rows = []
     for temperature in (0.0, 1.0):
-        path = run / f"evaluation-{temperature}.json"
+        directory = run / f"evaluation-{temperature}"
+        path = directory / "evaluation.json"
         if not path.is_file():
             models = ["starter", run / "sft", run / "joint"]
+            decoding = {"decoding": "sample", "k": 1, "temperature": temperature, "top_p": 1.0} if temperature else {}
             recipe(
-                "evaluate", None, models=models, num_problems=num_problems, temperature=temperature, seed=seed,
-                output=path,
-            )  # fmt: skip
+                "evaluate", None, models=models, num_problems=num_problems, seed=seed, output_dir=directory, **decoding
+            )
         for row in json.loads(path.read_text()):
-            rows.append({**row, "model": Path(row["model"]).name, "temperature": temperature})
+            rows.append({**row, "problems": row["task"], "temperature": temperature})
     return rows
 
 

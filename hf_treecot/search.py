@@ -23,6 +23,7 @@ from .verifiers import Verdict
 
 
 Verify = Callable[[str, Problem], Awaitable[Verdict]]
+Judge = Callable[[Tree, int], Awaitable[Verdict]]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class SearchConfig:
         max_depth (`int`): Thoughts in a chain; the last one can only be an answer.
         max_new_tokens (`int`): Generated tokens of a thought.
         max_chain_tokens (`int`): Generated tokens of a chain.
+        max_tree_tokens (`int`, *optional*): No simulation begins once a tree has so many generated tokens.
         temperature, top_p (`float`): Sampling.
         simulations_in_flight (`int`): More than one searches one tree with virtual losses, for interactive use: faster
             for a single tree, but its shape then depends on which thought is written first.
@@ -53,6 +55,7 @@ class SearchConfig:
     max_depth: int = 16
     max_new_tokens: int = 512
     max_chain_tokens: int = 4096
+    max_tree_tokens: int | None = None
     temperature: float = 0.7
     top_p: float = 0.9
     simulations_in_flight: int = 1
@@ -63,6 +66,8 @@ class SearchConfig:
             _require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("max_chain_tokens", "simulations_in_flight"):
             _require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        if self.max_tree_tokens is not None:
+            _require("max_tree_tokens", self.max_tree_tokens, self.max_tree_tokens >= 1, "at least 1")
         for name in ("exploration_constant", "temperature", "virtual_loss"):
             _require(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
         _require("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1 (1 is off)")
@@ -105,10 +110,11 @@ async def search(
     problem: Problem,
     pattern: Pattern,
     engines: Mapping[str, Engine],
-    verify: Verify,
+    verify: Verify | None,
     config: SearchConfig,
     rng: random.Random,
     observe: Callable[[Tree], None] | None = None,
+    judge: Judge | None = None,
 ) -> Tree:
     """
     Grow the tree of one problem.
@@ -117,10 +123,12 @@ async def search(
         problem ([`Problem`]): The problem.
         pattern ([`Pattern`]): Which thoughts may follow which.
         engines (`Mapping[str, Engine]`): One engine per role, `"generator"` and `"critic"`; they may be the same.
-        verify (`Callable`): `await verify(answer_text, problem)` gives a [`Verdict`].
+        verify (`Callable`, *optional*): `await verify(answer_text, problem)` gives a [`Verdict`].
         config ([`SearchConfig`]): Budgets, sampling, stopping rule.
         rng (`random.Random`): Breaks ties and seeds the requests. The same rng and completions give the same tree.
         observe (`Callable`, *optional*): Called with the tree after every simulation, to show it while it grows.
+        judge (`Callable`, *optional*): Instead of `verify`, where no gold answer is known:
+            `await judge(tree, node_id)` gives a [`Verdict`] on an answer by its place in the tree.
 
     Returns:
         [`Tree`]
@@ -128,7 +136,7 @@ async def search(
     Raises:
         EngineError, VerifierError: Whatever an engine or the verifier raised: a failure is never a reward.
     """
-    run = _Search(problem, pattern, engines, verify, config, rng, observe)
+    run = _Search(problem, pattern, engines, verify, config, rng, observe, judge)
     workers = [asyncio.ensure_future(run.simulate_until_done()) for _ in range(config.simulations_in_flight)]
     try:
         await asyncio.gather(*workers)
@@ -141,9 +149,10 @@ async def search(
 class _Search:
     """One search in progress: the tree, and what need not outlive the search."""
 
-    def __init__(self, problem, pattern, engines, verify, config, rng, observe=None):
+    def __init__(self, problem, pattern, engines, verify, config, rng, observe=None, judge=None):
         self.tree, self.observe = Tree(problem, pattern.name), observe
-        self.pattern, self.engines, self.verify, self.config, self.rng = pattern, engines, verify, config, rng
+        self.pattern, self.engines, self.config, self.rng = pattern, engines, config, rng
+        self.judge: Judge = judge or (lambda tree, node_id: verify(tree.nodes[node_id].text, tree.problem))
         self.started = 0
         self.seeds = [rng.getrandbits(31)]  # of every node: its children's requests are seeded from it
         self.asked: Counter[tuple[int, str]] = Counter()  # samples of a kind asked for under every node
@@ -163,7 +172,10 @@ class _Search:
         """Run simulations until the stopping rule ends the search."""
         while True:
             right = len(self.tree.answers(right=True))
-            if reason := stop_reason(len(self.tree.simulations), right, self.config):
+            reason = stop_reason(len(self.tree.simulations), right, self.config)
+            if self.tree.generated_tokens >= (self.config.max_tree_tokens or math.inf):
+                reason = reason or "enough_tokens"
+            if reason:
                 self.tree.stop_reason = self.tree.stop_reason or reason
                 return
             # Simulations in flight count as started, so that the budget is not overrun.
@@ -297,7 +309,7 @@ class _Search:
     async def _verify(self, node_id: int, simulation: int) -> None:
         """Give an answer its reward; a wrong one adds what the pattern says."""
         node = self.tree.nodes[node_id]
-        verdict = await self.verify(node.text, self.tree.problem)
+        verdict = await self.judge(self.tree, node_id)
         node.reward, node.answer, node.reason = verdict.reward, verdict.answer, verdict.reason
         on_wrong = self.pattern.on_wrong
         if verdict.reward > 0.5 or on_wrong is None:

@@ -1,15 +1,29 @@
-"""How often models are right on held-out problems, and how often they give no answer at all.
+"""How often models are right, how often they give no answer at all and why, and what sampling and search add.
 
-python recipes/evaluate.py --models starter runs/demo/sft runs/demo/joint_sft_dpo
-python recipes/evaluate.py --models Qwen/Qwen2.5-1.5B-Instruct --problems openai/gsm8k --config_name main --split test
+    python recipes/evaluate.py --models starter runs/demo/sft runs/demo/joint_sft_dpo
+    python recipes/evaluate.py --models Qwen/Qwen2.5-1.5B-Instruct --tasks gsm8k ifeval --num_problems 200
+    python recipes/evaluate.py --models starter --decoding greedy sample mcts --k 8
+    python recipes/evaluate.py --models openai:http://127.0.0.1:8000 --tasks gsm8k
+
+Run the same command again after any interruption: it goes on where it was. Results and details are in lighteval's
+layout; the table and the plot are made from them.
 """
 
+import asyncio
 import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hf_treecot import recipe
-from hf_treecot.problems import Problem, load_problems
+from hf_treecot.errors import InvalidInputError
+
+
+# A script's directory comes first in the search path, where this file would stand for the library named `evaluate`.
+sys.path[:] = [path for path in sys.path if Path(path).absolute() != Path(__file__).absolute().parent]
+SERVERS = ("openai", "tgi")
 
 
 @dataclass
@@ -17,71 +31,222 @@ class Arguments:
     """Arguments of evaluate.py."""
 
     models: list[str] = field(
-        default_factory=lambda: ["starter"], metadata={"help": "Hub names or directories; starter: the built-in one."}
+        default_factory=lambda: ["starter"],
+        metadata={
+            "help": "Hub names, directories (also of adapters), servers (openai:URL, tgi:URL); starter: the built-in "
+            "one. The first is what the others are compared with."
+        },
+    )
+    tasks: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "gsm8k, math_500, aime24, aime25, blocksworld, ifeval, multi_if (or multi_if_english and so on), "
+            "letters, arithmetic. Default: the last two, unless problems are given."
+        },
     )
     problems: list[str] = field(
-        default_factory=lambda: ["letters", "arithmetic"],
-        metadata={"help": "Files, directories, Hub datasets, or built-in generators."},
+        default_factory=list,
+        metadata={"help": "Problems of your own besides, or instead: files, directories, Hub datasets, generators."},
     )
-    num_problems: int = field(default=200, metadata={"help": "At most so many of each."})
-    split: str = field(default="test", metadata={"help": "Split of Hub datasets."})
-    config_name: str | None = field(default=None, metadata={"help": "Configuration of Hub datasets."})
+    split: str = field(default="test", metadata={"help": "Split of your own problems."})
+    config_name: str | None = field(default=None, metadata={"help": "Configuration of your own Hub datasets."})
     problem_seed: int = field(default=99, metadata={"help": "Seed of generated problems; not that of training data."})
-    max_new_tokens: int = field(default=512, metadata={"help": "Tokens of an output."})
-    temperature: float = field(default=0.0, metadata={"help": "0 is greedy."})
-    seed: int = field(default=0, metadata={"help": "Seed of the samples."})
-    output: str | None = field(default=None, metadata={"help": "A JSON file for the figures."})
+    num_problems: int | None = field(default=None, metadata={"help": "At most so many of each task."})
+    decoding: list[str] = field(default_factory=lambda: ["greedy"], metadata={"help": "greedy, sample, mcts."})
+    k: int = field(default=8, metadata={"help": "Samples of a problem, 1 to 32."})
+    temperature: float = field(default=0.7, metadata={"help": "Of sampling and search."})
+    top_p: float = field(default=0.95, metadata={"help": "Nucleus of sampling and search."})
+    max_new_tokens: int | None = field(default=None, metadata={"help": "Tokens of an output. Default: the task's."})
+    token_budget: int | None = field(
+        default=None,
+        metadata={"help": "Generated tokens of a search for a problem. Default: what k samples of it take."},
+    )
+    pattern: str = field(default="reflection", metadata={"help": "Transition pattern of a search."})
+    search_reward: str = field(
+        default="majority",
+        metadata={"help": "majority, confidence, or a function of prompt and chain as package.module:function."},
+    )
+    prompt: str = field(
+        default="benchmark", metadata={"help": "benchmark, or training: the problem alone, as in the training data."}
+    )
+    data: str | None = field(
+        default=None, metadata={"help": "Directory with a directory of rows for every task, instead of the Hub."}
+    )
+    revision: str | None = field(default=None, metadata={"help": "Revision of the models."})
+    dtype: str | None = field(default=None, metadata={"help": "float32, bfloat16, float64 (exact in any batch)."})
+    trust_remote_code: bool = field(default=False, metadata={"help": "Run code that comes with a model."})
+    tokenizer: str | None = field(default=None, metadata={"help": "Of servers that do not name theirs."})
+    max_batch_size: int = field(default=64, metadata={"help": "Requests that a model works on at the same time."})
+    seed: int = field(default=0, metadata={"help": "Seed of the samples and searches."})
+    output_dir: str = field(default="runs/evaluation", metadata={"help": "Where results, details and journal go."})
+    output: str | None = field(default=None, metadata={"help": "A JSON file for the rows of the table."})
+    plot: str | None = field(default=None, metadata={"help": "A .png, .svg or .pdf file for the plot."})
+    results_org: str | None = field(
+        default=None, metadata={"help": "Push results and details to this user or organization of the Hub."}
+    )
+    public: bool = field(default=False, metadata={"help": "Push them for everybody to see."})
+
+
+def short_names(models: list[str]) -> dict[str, str]:
+    """What models are called in results: Hub names as they are, directories by as few parts as tell them apart."""
+    names = {}
+    for model in dict.fromkeys(models):
+        kind, _, url = model.partition(":")
+        if kind in SERVERS and url:
+            names[model] = f"{kind}-{url.rpartition('//')[2].strip('/').replace('/', '-').replace(':', '-')}"
+        elif not Path(model).is_dir():
+            names[model] = model
+        else:
+            parts = Path(model).absolute().parts[1:]
+            others = [Path(other).absolute().parts[1:] for other in models if other != model and Path(other).is_dir()]
+            count = next((n for n in range(1, len(parts)) if all(o[-n:] != parts[-n:] for o in others)), len(parts))
+            names[model] = "-".join(parts[-count:])
+    return names
+
+
+@asynccontextmanager
+async def open_journaled(model: str, arguments: Arguments) -> AsyncIterator:
+    """The engine of a model with the memory of all earlier runs, closed at the end of the block."""
+    from hf_treecot.engines.journal import Journal, JournaledEngine
+
+    async with open_engine(model, arguments) as engine:
+        journal = Journal(Path(arguments.output_dir) / "journal.sqlite")
+        try:
+            yield JournaledEngine(engine, journal)
+        finally:
+            journal.close()
+
+
+@asynccontextmanager
+async def open_engine(model: str, arguments: Arguments) -> AsyncIterator:
+    """The engine of a model, closed at the end of the block."""
+    kind, _, url = model.partition(":")
+    if kind in SERVERS and url:
+        from hf_treecot.engines.loading import EngineArguments, open_engines
+
+        options = EngineArguments(model="starter", engine=kind, servers=[url], tokenizer=arguments.tokenizer)
+        async with open_engines(options) as engines:
+            yield engines["generator"]
+        return
+    from hf_treecot.engines.local import LocalEngine
+    from hf_treecot.starter.training import starter_model
+
+    options = {"dtype": arguments.dtype, "max_batch_size": arguments.max_batch_size}
+    if model == "starter":
+        engine = LocalEngine.from_pretrained(str(starter_model()), name="hf_treecot/starter", **options)
+    else:
+        engine = LocalEngine.from_pretrained(
+            model, revision=arguments.revision, trust_remote_code=arguments.trust_remote_code, **options
+        )
+    try:
+        yield engine
+    finally:
+        await asyncio.to_thread(engine.close)
 
 
 def evaluate(arguments: Arguments) -> list[dict]:
-    """One row of figures for every model and source of problems."""
-    from hf_treecot.engines.local import LocalEngine
-    from hf_treecot.evaluation.answers import answer_all, summarize
-    from hf_treecot.starter.training import starter_model
+    """Rows of figures for every model, decoding and task. Everything that can be checked is checked first."""
+    from hf_treecot.evaluation import compat
 
-    sources: dict[str, list[Problem]] = {
-        source: load_problems(
-            source,
+    compat.prepare()
+    from hf_treecot.evaluation.comparison import rows_of
+    from hf_treecot.evaluation.engine_model import EngineModel, EngineModelConfig
+    from hf_treecot.evaluation.run import check_tasks, choose_benchmarks
+    from hf_treecot.evaluation.run import evaluate as evaluate_model
+
+    for name in ("models", "decoding"):
+        if not getattr(arguments, name):
+            raise InvalidInputError(f"{name} is empty: name at least one")
+    if arguments.num_problems is not None and arguments.num_problems < 1:
+        raise InvalidInputError(f"num_problems={arguments.num_problems} is out of range: it must be at least 1")
+    make_directory(Path(arguments.output_dir))
+    benchmarks = own_benchmarks(arguments)
+    names = arguments.tasks or ([] if benchmarks else ["letters", "arithmetic"])
+    benchmarks = choose_benchmarks(names) + benchmarks
+    runs = [
+        (model, EngineModelConfig(model_name=f"{name}/{decoding}", **settings(arguments, decoding)))
+        for model, name in short_names(arguments.models).items()
+        for decoding in dict.fromkeys(arguments.decoding)
+    ]
+    for _, config in runs:
+        EngineModel(open_engine, config)
+    check_tasks(benchmarks, task_options(arguments, "greedy"), arguments.num_problems)
+    check_tasks(benchmarks[:1], task_options(arguments, "sample"), 1)
+    figures = []
+    for model, config in runs:
+        figures += evaluate_model(
+            lambda model=model: open_journaled(model, arguments),
+            config,
+            benchmarks,
+            task_options(arguments, config.decoding),
+            Path(arguments.output_dir),
             limit=arguments.num_problems,
-            seed=arguments.problem_seed,
-            split=arguments.split,
-            config_name=arguments.config_name,
-            allow_evaluation_only=True,
+            results_org=arguments.results_org,
+            public=arguments.public,
+        )
+    return rows_of(figures)
+
+
+def make_directory(directory: Path) -> None:
+    """Make the run's directory, or say why it cannot be made."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(
+            f"output_dir={str(directory)!r} cannot be made ({error.strerror}): choose another directory"
+        ) from error
+
+
+def settings(arguments: Arguments, decoding: str) -> dict:
+    """What a run's configuration takes from the arguments."""
+    names = ("temperature", "top_p", "seed", "pattern", "search_reward", "token_budget")
+    return {"decoding": decoding, "num_samples": arguments.k, **{name: getattr(arguments, name) for name in names}}
+
+
+def task_options(arguments: Arguments, decoding: str):
+    """How tasks are made for a way of decoding."""
+    from hf_treecot.evaluation.tasks import TaskOptions
+
+    count = arguments.k if decoding == "sample" else 1
+    return TaskOptions(arguments.data, arguments.prompt, count, arguments.max_new_tokens)
+
+
+def own_benchmarks(arguments: Arguments) -> list:
+    """The user's own problems as benchmarks; lighteval takes directories, so each gets one."""
+    from hf_treecot.evaluation.run import benchmark_of_problems
+    from hf_treecot.problems import load_problems
+
+    return [
+        benchmark_of_problems(
+            source,
+            load_problems(
+                source,
+                limit=arguments.num_problems,
+                seed=arguments.problem_seed,
+                split=arguments.split,
+                config_name=arguments.config_name,
+                allow_evaluation_only=True,
+            ),
+            Path(arguments.output_dir) / "problems",
         )
         for source in arguments.problems
-    }
-    rows = []
-    for model in arguments.models:
-        engine = LocalEngine.from_pretrained(str(starter_model()) if model == "starter" else model)
-        for source, problems in sources.items():
-            answers = answer_all(
-                problems,
-                engine,
-                max_new_tokens=arguments.max_new_tokens,
-                temperature=arguments.temperature,
-                seed=arguments.seed,
-            )
-            rows.append({"model": model, "problems": source, "count": len(answers), **summarize(answers)})
-        engine.close()
-    return rows
+    ]
 
 
 def main() -> None:
     """Evaluate, print the table, keep the figures."""
     from rich.console import Console
-    from rich.table import Table
 
     arguments = recipe.parse(Arguments, __doc__)
-    rows = recipe.run(lambda: evaluate(arguments))
-    table = Table("model", "problems", "accuracy", "no answer", "repetition", "tokens", title="Held-out problems")
-    for row in rows:
-        table.add_row(
-            row["model"], f"{row['problems']} ({row['count']})", f"{row['accuracy']:.1%}",
-            f"{row['no_answer_rate']:.1%}", f"{row['repetition']:.1%}", f"{row['length']:.0f}",
-        )  # fmt: skip
-    Console().print(table)
-    if arguments.output:
-        Path(arguments.output).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    rows = recipe.run(lambda: evaluate(arguments), "Run the same command again: it goes on where it was.")
+    from hf_treecot.evaluation.comparison import markdown, plot, table
+
+    Console().print(table(rows))
+    directory = Path(arguments.output_dir)
+    (directory / "table.md").write_text(markdown(rows), encoding="utf-8")
+    plot(rows, Path(arguments.plot or directory / "plot.png"))
+    output = Path(arguments.output or directory / "evaluation.json")
+    output.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ python recipes/joint_sft_dpo.py --config recipes/config/joint_sft_dpo/starter.ya
 
 echo "6/6  Before and after, on held-out problems"
 python recipes/evaluate.py --models starter "$run/sft" "$run/joint_sft_dpo" --num_problems 50 \
-  --output "$run/evaluation.json"
+  --output_dir "$run/evaluation" --output "$run/evaluation.json"
 
 cat <<END
 

@@ -1,8 +1,20 @@
+import json
+import os
+from pathlib import Path
+
 import pytest
 
-from hf_treecot.diagnostics import answer_thought, count_reflections, has_answer, repetition
+from hf_treecot.diagnostics import (
+    answer_thought,
+    count_reflections,
+    has_answer,
+    is_looping,
+    is_over_reflecting,
+    repetition,
+)
 
 
+ROOT = Path(__file__).parents[1]
 PROSE = (
     "A tree is grown for every problem, and its leaves are answers. Some are right and some wrong, and a rule says "
     "which. The longest right chain teaches a student how to think; the shortest one, set against a wrong chain, "
@@ -46,3 +58,66 @@ def test_reflections_are_counted_in_tags_and_in_prose():
     assert (
         count_reflections("Hold on. Let me double-check that. On second thought, no. I will wait for the waiter.") == 4
     )
+
+
+LOOPS = (
+    "wait, let me check the count again. " * 8,
+    "Counting: " + "no, " * 40,
+    f"{PROSE} " + "So I take 3 and 4 and get 7. Then I check it. " * 5,
+    "".join(f"Step {n}: I add the numbers, see that it is not right, and go back to the start. " for n in range(30)),
+)
+REAL_LOOPS = json.loads((Path(__file__).parent / "data" / "looping_outputs.json").read_text())
+
+
+@pytest.mark.parametrize("text", LOOPS)
+def test_loops(text):
+    assert is_looping(text)
+
+
+@pytest.mark.parametrize("text", LOOPS[:3])
+def test_a_loop_that_a_text_got_out_of_is_none(text):
+    after = (ROOT / "README.md").read_text(encoding="utf-8")[:2000]
+    assert not is_looping(f"{text} {after}")
+
+
+def test_real_outputs_of_an_overtrained_model_are_loops():
+    """The starter model after too much DPO, cut off as a token limit does."""
+    assert REAL_LOOPS
+    assert all(is_looping(text) for text in REAL_LOOPS)
+    assert not any(has_answer(text) for text in REAL_LOOPS)
+
+
+ORDINARY = [
+    PROSE,
+    "",
+    "one two three",
+    "ha ha ha ha",
+    "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30",
+    "<thinking>s is not r. t is not r. r is r: 1. a is not r. w is not r. b is not r. r is r: 2.</thinking>",
+    *(ROOT / "README.md").read_text(encoding="utf-8").split("\n## "),
+    (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8"),
+]
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_no_false_alarms_in_ordinary_text(text):
+    assert not is_looping(text)
+    assert not is_over_reflecting(text)
+
+
+@pytest.mark.skipif("TREECOT_REAL_DATA" not in os.environ, reason="TREECOT_REAL_DATA names no directory")
+@pytest.mark.parametrize(
+    ("path", "column"),
+    [("gsm8k/train.jsonl", "answer"), ("math500/test.jsonl", "solution"), ("ifeval/input_data.jsonl", "prompt")],
+)
+def test_no_false_alarms_in_real_solutions(path, column):
+    lines = (Path(os.environ["TREECOT_REAL_DATA"]) / path).read_text(encoding="utf-8").splitlines()
+    texts = [json.loads(line)[column] for line in lines]
+    assert [text for text in texts if is_looping(text) or is_over_reflecting(text)] == []
+
+
+def test_over_reflection_is_many_reflections_and_little_else():
+    endless = "Wait, perhaps it is 4. Alternatively, it is 5. Hmm, let me recheck. " * 4
+    assert is_over_reflecting(endless)
+    assert not is_over_reflecting("Wait, it is 5. Hold on. Let me double-check. It is 6.")  # a few are good
+    assert not is_over_reflecting(endless + PROSE * 20)

@@ -1,6 +1,8 @@
 import asyncio
+import importlib.util
 import json
 import runpy
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from trl import ModelConfig, SFTConfig
 
 from hf_treecot import recipe
 from hf_treecot.dataset import load_trees
+from hf_treecot.engines.journal import Journal
 from hf_treecot.trainers import CDPOConfig, JointSFTDPOConfig
 from hf_treecot.trainers.script import ScriptArguments
 
@@ -19,23 +22,16 @@ from .test_builder import small_build
 
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "recipes"))
-import build_trees  # noqa: E402
-import draw_tree  # noqa: E402
-import evaluate  # noqa: E402
-import publish  # noqa: E402
-import select_rows  # noqa: E402
-import train_starter  # noqa: E402
+RECIPES = {}
+for name in ("build_trees", "draw_tree", "evaluate", "publish", "select_rows", "train_starter"):
+    # Not by its bare name: a library that lighteval imports is called `evaluate`, too.
+    specification = importlib.util.spec_from_file_location(f"recipe_{name}", ROOT / "recipes" / f"{name}.py")
+    RECIPES[name] = sys.modules[specification.name] = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(RECIPES[name])
+build_trees = RECIPES["build_trees"]
 
 
-RECIPES = {
-    "build_trees": build_trees,
-    "draw_tree": draw_tree,
-    "evaluate": evaluate,
-    "publish": publish,
-    "select_rows": select_rows,
-    "train_starter": train_starter,
-}
+needs_lighteval = pytest.mark.skipif(not importlib.util.find_spec("lighteval"), reason="lighteval is not installed")
 
 
 @dataclass
@@ -214,7 +210,7 @@ def dataset(tmp_path_factory):
     return str(path / "dataset")
 
 
-def test_train_in_stages_and_evaluate_from_the_command_line(run, tmp_path, tiny_model_directory, dataset):
+def test_train_in_stages_from_the_command_line(run, tmp_path, tiny_model_directory, dataset):
     def train(name, model, *more):
         config = ROOT / "recipes" / "config" / name / "starter.yaml"
         return run(
@@ -238,14 +234,79 @@ def test_train_in_stages_and_evaluate_from_the_command_line(run, tmp_path, tiny_
     assert [log["step"] for log in state["log_history"] if "sft_loss" in log] == [1, 2, 3]  # it went on from 2
     cdpo = train("cdpo", "sft")
     assert cdpo.returncode == 0, cdpo.stderr
-    args = ["--models", "cdpo", "--num_problems", 2, "--max_new_tokens", 4, "--output", "figures.json"]
-    evaluated = run("evaluate", *args)
-    assert evaluated.returncode == 0, evaluated.stderr
-    figures = json.loads((tmp_path / "figures.json").read_text())
-    assert [(row["model"], row["problems"], row["count"]) for row in figures] == [
-        ("cdpo", "letters", 2),
-        ("cdpo", "arithmetic", 2),
-    ]
+
+
+@needs_lighteval
+def test_evaluate_from_the_command_line_and_again(run, tmp_path, tiny_model_directory):
+    args = [
+        "--models", tiny_model_directory, "--tasks", "letters", "--num_problems", 3, "--max_new_tokens", 12,
+        "--decoding", "greedy", "sample", "mcts", "--k", 2, "--output_dir", "out",
+    ]  # fmt: skip
+    first = run("evaluate", *args)
+    assert first.returncode == 0, first.stderr
+    rows = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert [row["decoding"] for row in rows] == ["greedy", "sample", "mcts"]
+    assert all((row["task"], row["count"]) == ("letters", 3) for row in rows)
+    assert rows[1]["tokens"] == rows[2]["tokens"]  # a search may spend what the samples took
+    assert rows[1]["test@2_low"] <= rows[1]["test@2"] <= rows[1]["test@2_high"]
+    assert 0 < rows[1]["p_value"] <= 1
+    (path,) = (tmp_path / "out" / "results").rglob("sample/results_*.json")
+    results = json.loads(path.read_text())
+    assert results["results"]["treecot:letters|0"]["accuracy"] == rows[1]["accuracy"]
+    assert results["config_general"]["model_config"]["num_samples"] == 2
+    assert len(list((tmp_path / "out" / "details").rglob("details_treecot:letters|0_*.parquet"))) == 3
+    assert (tmp_path / "out" / "plot.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "table.md").read_text().count("\n") == 5
+    # The second run asks nothing of the model and finds the same.
+    monitored = Journal(tmp_path / "out" / "journal.sqlite")
+    keys = monitored.keys()
+    again = run("evaluate", *args)
+    assert again.returncode == 0, again.stderr
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == rows
+    assert monitored.keys() == keys
+    monitored.close()
+
+
+@needs_lighteval
+def test_evaluate_problems_of_ones_own(run, tmp_path, tiny_model_directory):
+    (tmp_path / "mine.jsonl").write_text('{"prompt": "What is 6 times 7?", "answer": "42"}\n' * 2)
+    args = ["--models", tiny_model_directory, "--max_new_tokens", 4, "--output_dir", "out", "--output", "f.json"]
+    result = run("evaluate", *args, "--problems", "mine.jsonl")
+    assert result.returncode == 0, result.stderr
+    (row,) = json.loads((tmp_path / "f.json").read_text())
+    assert (row["task"], row["count"], row["accuracy"]) == ("mine", 2, 0.0)
+
+
+@needs_lighteval
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--tasks", "gsm9k"], "task 'gsm9k' is unknown: use some of gsm8k"),
+        (["--tasks", "gsm8k", "--data", "nowhere"], "task 'gsm8k': the dataset 'nowhere/gsm8k' cannot be loaded"),
+        (["--tasks", "gsm8k", "--data", "bad"], "task 'treecot:gsm8k': the gold answer of row 0 cannot be read"),
+        (["--k", "0", "--decoding", "sample"], "k=0 is out of range"),
+        (["--k", "64"], "k=64 is out of range: it must be from 1 to 32"),
+        (["--decoding", "beam"], "decoding='beam' is unknown: use one of greedy, sample, mcts"),
+        (["--decoding", "mcts", "--pattern", "socratic"], "pattern 'socratic' does not exist"),
+        (["--decoding", "mcts", "--search_reward", "best"], "search_reward='best' cannot be loaded"),
+        (["--decoding", "mcts", "--token_budget", "0"], "token_budget=0 is out of range"),
+        (["--num_problems", "0"], "num_problems=0 is out of range"),
+        (["--models", "no/such/model"], "model 'no/such/model' cannot be loaded"),
+        (["--models", "untemplated"], "has no chat template"),
+        (["--output_dir", "file"], "output_dir='file' cannot be made"),
+        (["--prompt", "none"], "prompt='none' is unknown"),
+    ],
+)
+def test_bad_input_of_evaluate(run, tmp_path, args, message, tiny_model_directory):
+    (tmp_path / "file").touch()
+    (tmp_path / "bad" / "gsm8k").mkdir(parents=True)
+    (tmp_path / "bad" / "gsm8k" / "test.jsonl").write_text('{"question": "?", "answer": "42"}\n')
+    if "untemplated" in args:
+        shutil.copytree(tiny_model_directory, tmp_path / "untemplated")
+        (tmp_path / "untemplated" / "chat_template.jinja").unlink()
+    result = run("evaluate", "--tasks", "letters", "--num_problems", "1", "--output_dir", "out", *args)
+    assert result.returncode == 2, result.stderr
+    assert message in result.stderr.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+from datasets import load_dataset
 from instruction_cases import followed_and_broken
 
 from hf_treecot.blocksworld import parse_pddl, solve
 from hf_treecot.builder import BuildConfig, build_trees
-from hf_treecot.dataset import load_dataset
 from hf_treecot.pattern import load_pattern
 from hf_treecot.problems import load_problems
 from hf_treecot.search import SearchConfig

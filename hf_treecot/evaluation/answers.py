@@ -1,108 +1,57 @@
-"""Answer problems with an engine, and say how often it is right, and how often it has no answer at all.
+"""What an output answers, and which answers are the same. Plain functions of a text; no gold answer is known here."""
 
-This room knows engines and verifiers, nothing of searches or training.
-"""
+import re
 
-import asyncio
-import hashlib
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-
-from tqdm.asyncio import tqdm_asyncio
-
-from ..diagnostics import answer_thought, has_answer, repetition
-from ..engines.engine import Engine, Request
-from ..errors import VerifierError
-from ..problems import Problem
-from ..verifiers import Verdict
+from ..diagnostics import answer_thought, has_answer
+from ..verifiers.extraction import final_answer
 
 
-@dataclass(frozen=True)
-class Answer:
+MAX_LENGTH = 2_000  # characters of an answer that is normalized; a longer one is compared as it is
+THOUGHT = re.compile(r"<(?:sub-task|thinking|hypothesis|double-check|reflection|thinking_from_scratch|reclarify)>")
+
+
+def answer_text(text: str) -> str:
     """
-    One output for one problem.
+    What is given to a verifier: the last answer thought; the whole output if it has no thoughts at all.
 
     Args:
-        problem_id (`str`): The problem.
-        text (`str`): The whole output.
-        tokens (`int`): Its length.
-        truncated (`bool`): Whether it ran into its limit.
-        reward (`float`, *optional*): The verifier's; None if the verifier failed.
+        text (`str`): A whole output. A chain of thoughts that never comes to an answer thought may still hold a box,
+            and is given as it is for that; without a box it answers nothing.
     """
-
-    problem_id: str
-    text: str
-    tokens: int
-    truncated: bool
-    reward: float | None
+    answer = answer_thought(text)
+    return "" if answer == text and THOUGHT.search(text) and not has_answer(text) else answer
 
 
-async def answer_problems(
-    problems: Sequence[Problem],
-    engine: Engine,
-    verify: Callable[[str, Problem], Awaitable[Verdict]],
-    *,
-    max_new_tokens: int = 1024,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    seed: int = 0,
-) -> list[Answer]:
+def states_answer(text: str) -> bool:
+    """Whether an output means to answer: an answer thought with content, a box, `####`, "answer is", or `[PLAN]`."""
+    return has_answer(text) or "[PLAN]" in text or ("<answer>" in text and bool(answer_thought(text).strip()))
+
+
+def answer_key(text: str, verifier: str) -> str | None:
     """
-    One output for every problem.
+    A name for what an output answers: equal for answers that are the same up to notation, None without an answer.
 
     Args:
-        problems (`Sequence[Problem]`): What to answer.
-        engine ([`Engine`]): Who answers.
-        verify (`Callable`): As [`VerifierPool.verify`].
-        max_new_tokens (`int`): Tokens of an output.
-        temperature, top_p (`float`): Sampling; temperature 0 is greedy.
-        seed (`int`): Of the samples.
-
-    Returns:
-        `list[Answer]`: In the order of the problems.
+        text (`str`): A whole output.
+        verifier (`str`): The verifier of the problem: plans and texts are compared otherwise than numbers.
     """
+    answer = answer_text(text)
+    if verifier == "planning":
+        return _plan_key(answer)
+    if verifier == "instructions":
+        return answer.strip() or None
+    if (stated := final_answer(answer)) is None or len(stated) > MAX_LENGTH:
+        return stated
+    from ..verifiers.math import normalize
 
-    async def answer(problem: Problem) -> Answer:
-        digest = hashlib.blake2b(f"{seed}/{problem.problem_id}".encode(), digest_size=4).digest()
-        prompt = engine.render_chat([{"role": "user", "content": problem.prompt}])
-        request = Request(prompt, (), max_new_tokens, temperature, top_p, int.from_bytes(digest))
-        completion = await engine.generate(request)
-        try:
-            reward = (await verify(answer_thought(completion.text), problem)).reward
-        except VerifierError:  # counted by `summarize`: no reward is not a reward of 0
-            reward = None
-        return Answer(
-            problem.problem_id, completion.text, completion.tokens, completion.finish_reason == "length", reward
-        )
-
-    return await tqdm_asyncio.gather(*(answer(problem) for problem in problems), desc="Answers", unit="problem")
+    return re.sub(r"\s+|(?<=\d),(?=\d{3}(?!\d))", "", normalize(stated)).casefold()
 
 
-def summarize(answers: Sequence[Answer]) -> dict[str, float]:
-    """
-    Accuracy and how outputs fail, as shares of all outputs; `length` in tokens.
+def _plan_key(text: str) -> str | None:
+    from ..verifiers.planning import NotAnAction, parse_plan, stated_plans
 
-    Args:
-        answers (`Sequence[Answer]`): At least one.
-    """
-    count = len(answers)
-    rewards = [answer.reward for answer in answers if answer.reward is not None]
-    return {
-        "accuracy": sum(reward > 0.5 for reward in rewards) / max(len(rewards), 1),
-        "no_answer_rate": sum(not has_answer(answer.text) for answer in answers) / count,
-        "truncated": sum(answer.truncated for answer in answers) / count,
-        "repetition": sum(repetition(answer.text) for answer in answers) / count,
-        "length": sum(answer.tokens for answer in answers) / count,
-        "verifier_failures": (count - len(rewards)) / count,
-    }
-
-
-def answer_all(problems: Sequence[Problem], engine: Engine, **options) -> list[Answer]:
-    """[`answer_problems`] with verifier processes of its own, for those who run no event loop."""
-    from ..verifiers.worker import VerifierPool
-
-    async def run() -> list[Answer]:
-        async with VerifierPool() as pool:
-            return await answer_problems(problems, engine, pool.verify, **options)
-
-    return asyncio.run(run())
+    plans = stated_plans(text)
+    try:
+        return str(parse_plan(plans[-1])) if plans else None
+    except NotAnAction:
+        return None

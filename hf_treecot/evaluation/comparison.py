@@ -1,0 +1,145 @@
+"""Runs side by side: a table with intervals and paired significance, and a plot. Knows figures, not how they came."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from .statistics import compare
+
+
+if TYPE_CHECKING:
+    from .run import Figures
+
+
+COLUMNS = ("accuracy", "no_answer_rate", "repetition_rate", "over_reflection_rate", "length", "tokens")
+
+
+def rows_of(runs: Sequence["Figures"]) -> list[dict[str, Any]]:
+    """
+    A row of plain values for every run and task.
+
+    Args:
+        runs (`Sequence[Figures]`): The first of every task is what the others are compared with.
+
+    Returns:
+        `list[dict]`: `model`, `decoding`, `task`, `count`, every metric with its interval, and, if it is not the
+        first, `difference`, `difference_low`, `difference_high` and `p_value` of its accuracy against the first on the
+        same problems.
+    """
+    rows, first = [], {}
+    for run in runs:
+        accuracy = run.values["accuracy"]
+        row = {"model": run.model, "decoding": run.decoding, "task": run.task, "count": len(accuracy), **run.results}
+        if base := first.get(run.task):
+            shared = [name for name in base if name in accuracy]
+            result = compare([base[name] for name in shared], [accuracy[name] for name in shared])
+            row |= {
+                "difference": result.difference.value, "difference_low": result.difference.low,
+                "difference_high": result.difference.high, "p_value": result.p_value,
+            }  # fmt: skip
+        else:
+            first[run.task] = accuracy
+        rows.append(row)
+    return rows
+
+
+def cell(row: dict[str, Any], name: str) -> str:
+    """A figure with its interval, for people."""
+    if name not in row:
+        return ""
+    if name in ("length", "tokens"):
+        return f"{row[name]:.0f}"
+    if name == "difference":
+        return f"{100 * row[name]:+.1f} ({100 * row[f'{name}_low']:+.1f} to {100 * row[f'{name}_high']:+.1f})"
+    if name == "p_value":
+        return f"{row[name]:.3f}" if row[name] >= 0.001 else "< 0.001"
+    return f"{100 * row[name]:.1f} ({100 * row[f'{name}_low']:.1f} to {100 * row[f'{name}_high']:.1f})"
+
+
+def _grid(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    several = sorted({name for row in rows for name in row if _is_count(name)}, key=_order)
+    names = [*COLUMNS[:1], *several, *COLUMNS[1:]]
+    if any("p_value" in row for row in rows):
+        names += ["difference", "p_value"]
+    heads = ["model", "decoding", "task", *(name.removesuffix("_rate").replace("_", " ") for name in names)]
+    lines = [
+        [row["model"], row["decoding"], f"{row['task']} ({row['count']})", *(cell(row, name) for name in names)]
+        for row in rows
+    ]
+    return heads, lines
+
+
+def _is_count(name: str) -> bool:
+    """Whether a figure is of the most samples or of all tokens: those go into the table."""
+    kind, _, number = name.partition("@")
+    return (kind == "maj" and number.isdigit() and int(number) > 1) or name == "test@tokens"
+
+
+def _order(name: str) -> tuple[str, int]:
+    kind, _, number = name.partition("@")
+    return kind, int(number) if number.isdigit() else 0
+
+
+def table(rows: Sequence[dict[str, Any]]) -> Table:
+    """The rows for a terminal."""
+    heads, lines = _grid(rows)
+    result = Table(*heads, title="Percent, with 95 % bootstrap intervals")
+    for line in lines:
+        result.add_row(*line)
+    return result
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows for a README."""
+    heads, lines = _grid(rows)
+    return "\n".join("| " + " | ".join(line) + " |" for line in [heads, ["---"] * len(heads), *lines]) + "\n"
+
+
+def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """
+    Draw accuracy against no-answer rate, and how often any output is right of those that some tokens buy.
+
+    Args:
+        rows (`Sequence[dict]`): As of [`rows_of`].
+        path (`Path`): A picture; its ending says of which kind.
+    """
+    from matplotlib.figure import Figure
+
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    figure = Figure(figsize=(9, 3.6 * len(tasks)), layout="constrained")
+    axes = figure.subplots(len(tasks), 2, squeeze=False)
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    markers = {"greedy": "o", "sample": "s", "mcts": "^"}
+    for task, (left, right) in zip(tasks, axes, strict=True):
+        for row in (row for row in rows if row["task"] == task):
+            color, label = f"C{models.index(row['model'])}", f"{row['model']}, {row['decoding']}"
+            x, y = 100 * row["no_answer_rate"], 100 * row["accuracy"]
+            left.errorbar(
+                x, y, xerr=_whiskers(row, "no_answer_rate"), yerr=_whiskers(row, "accuracy"), color=color,
+                marker=markers[row["decoding"]], label=label, capsize=2,
+            )  # fmt: skip
+            points = [(part, name) for part, name in _PARTS if name in row]
+            if points:
+                right.errorbar(
+                    [part * row["tokens"] for part, _ in points], [100 * row[name] for _, name in points],
+                    yerr=[[_whiskers(row, name)[side][0] for _, name in points] for side in (0, 1)],
+                    color=color, marker=markers[row["decoding"]], label=label, capsize=2,
+                    linestyle="--" if row["decoding"] == "mcts" else "-",
+                )  # fmt: skip
+        left.set(xlabel="no answer (%)", ylabel="accuracy (%)", title=f"{task}: accuracy against no-answer rate")
+        right.set(xlabel="generated tokens a problem", ylabel="any output right (%)", title=f"{task}: at equal tokens")
+        left.legend(fontsize="small")
+        if right.has_data():
+            right.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
+_PARTS = ((1 / 8, "test@tokens/8"), (1 / 4, "test@tokens/4"), (1 / 2, "test@tokens/2"), (1, "test@tokens"))
+
+
+def _whiskers(row: dict[str, Any], name: str) -> list[list[float]]:
+    value = row[name]
+    low, high = max(0.0, value - row[f"{name}_low"]), max(0.0, row[f"{name}_high"] - value)
+    return [[100 * low], [100 * high]]

@@ -1,0 +1,107 @@
+"""What lighteval 0.13 needs so that it runs beside today's libraries, and without a network, in one place.
+
+- It asks for exactly latex2sympy2_extended 1.0.6, where math-verify asks for exactly 1.11, and refuses to be imported
+  with any other, although it works with 1.11.
+- `tiny_benchmarks`, one of its own tasks, downloads a file while it is imported, so that without a network no task at
+  all can be loaded. An empty file in the place of the download keeps it from that; the task itself then has no data.
+- Averages over tasks with different metrics write zeros into the tasks that do not have them.
+
+    python -m hf_treecot.evaluation.compat    # once after installing, for the `lighteval` command
+
+Recipes need no such step: they do the same for their own process. Nothing is done where it is not needed.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import sys
+from collections.abc import Collection, MutableMapping
+from pathlib import Path
+from types import ModuleType
+
+from huggingface_hub import constants
+from packaging.requirements import Requirement
+
+from ..errors import InvalidInputError
+
+
+TINY_BENCHMARKS = "lighteval.tasks.tasks.tiny_benchmarks"
+PINNED, UNPINNED = "latex2sympy2_extended==1.0.6", "latex2sympy2_extended>=1.0.6"
+PACKAGES = "lighteval==0.13.0 inspect-ai==0.3.285 botocore==1.44.5"
+INSTALL = f'pip install "hf-treecot[evaluation]" && pip install --no-deps {PACKAGES}'
+
+
+def require_lighteval() -> None:
+    """
+    Raises:
+        InvalidInputError: lighteval is not installed; the message says how to.
+    """
+    if importlib.util.find_spec("lighteval") is None:
+        raise InvalidInputError(f"lighteval is not installed: {INSTALL}")
+
+
+def prepare() -> None:
+    """
+    Let this process import lighteval, and load its tasks without a network if it is told to (`HF_HUB_OFFLINE`).
+
+    Raises:
+        InvalidInputError: lighteval is not installed.
+    """
+    require_lighteval()
+    from lighteval.utils.imports import required_dependencies
+
+    requirements, _ = required_dependencies()  # cached, so that this is what it will look at
+    if str(requirements["latex2sympy2_extended"]) == PINNED:
+        requirements["latex2sympy2_extended"] = Requirement(UNPINNED)
+    if constants.HF_HUB_OFFLINE and not download_path().exists():
+        sys.modules.setdefault(TINY_BENCHMARKS, ModuleType(TINY_BENCHMARKS))
+
+
+def download_path() -> Path:
+    """Where lighteval keeps what `tiny_benchmarks` downloads."""
+    require_lighteval()
+    (package,) = importlib.util.find_spec("lighteval").submodule_search_locations
+    return Path(package, "tasks", "tasks", "tinyBenchmarks.pkl")
+
+
+def drop_foreign_metrics(
+    aggregated: MutableMapping[str, dict[str, float]], metrics: MutableMapping[str, Collection[str]]
+) -> None:
+    """
+    Take out what averaging wrote into tasks that do not have a metric, and averages over such tasks.
+
+    Args:
+        aggregated (`MutableMapping`): The figures of every task and of every average; changed in place.
+        metrics (`MutableMapping`): The names of the metrics of every task.
+    """
+    shared = set.intersection(*map(set, metrics.values()))
+    for task, figures in aggregated.items():
+        known = metrics.get(task, shared)
+        for name in list(figures):
+            if not any(name == metric or name.startswith(f"{metric}_") for metric in known):
+                del figures[name]
+
+
+def metadata_path() -> Path:
+    """Where the installed lighteval says what it needs."""
+    require_lighteval()
+    files = importlib.metadata.files("lighteval") or []
+    return Path(next(file for file in files if file.name == "METADATA").locate())
+
+
+def main() -> None:
+    """Loosen the requirement and put the empty file in its place, in the installed lighteval, and say so."""
+    metadata, download = metadata_path(), download_path()
+    text = metadata.read_text(encoding="utf-8")
+    if PINNED in text:
+        loosened = metadata.with_name("METADATA.unfinished")
+        loosened.write_text(text.replace(PINNED, UNPINNED), encoding="utf-8")
+        os.replace(loosened, metadata)  # a new file: pip may have linked the old one
+        print(f"lighteval now takes any later latex2sympy2_extended ({metadata}).")
+    if not download.exists():
+        download.touch()
+        print(f"lighteval now loads its tasks without a network ({download} is empty; remove it to undo this).")
+
+
+if __name__ == "__main__":
+    main()

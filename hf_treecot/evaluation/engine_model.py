@@ -1,0 +1,204 @@
+"""Any engine as a lighteval model: greedy, sampled, or by search; with conversations, and with a memory.
+
+With a journaled engine, an evaluation that was interrupted goes on where it was. lighteval's own cache is not used:
+its key holds neither prompt nor data.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+from lighteval.models.abstract_model import LightevalModel, ModelConfig
+from lighteval.models.model_output import ModelResponse
+from lighteval.tasks.requests import Doc
+from tqdm.asyncio import tqdm_asyncio
+
+from ..engines.engine import Completion, Engine, Request
+from ..errors import ContextLengthError, InvalidInputError
+from ..pattern import Pattern, load_pattern
+from ..problems import Problem
+from ..search import SearchConfig
+from .metrics import Outputs
+from .search_model import load_judge, search_answers
+
+
+DECODINGS = ("greedy", "sample", "mcts")
+
+
+class EngineModelConfig(ModelConfig):
+    """
+    What results record of how a model was decoded.
+
+    Args:
+        model_name (`str`): Name in results.
+        engine, revision, dtype (`str`): Who wrote.
+        decoding (`str`): `"greedy"`, `"sample"` or `"mcts"`.
+        num_samples (`int`): Outputs of a problem when sampling; for a search, those whose tokens it may spend.
+        temperature, top_p (`float`): Sampling.
+        seed (`int`): Of the samples and searches.
+        pattern (`str`): Of a search.
+        search_reward (`str`): Of a search.
+        token_budget (`int`, *optional*): Of a search; default: what the samples of the same problem take.
+        thought_tokens (`int`): Generated tokens of one thought of a search.
+    """
+
+    engine: str = ""
+    revision: str = ""
+    dtype: str = ""
+    decoding: str = "greedy"
+    num_samples: int = 1
+    temperature: float = 0.7
+    top_p: float = 0.95
+    seed: int = 0
+    pattern: str = "reflection"
+    search_reward: str = "majority"
+    token_budget: int | None = None
+    thought_tokens: int = 512
+
+
+@dataclass
+class _Sample:
+    """One output in the making: the replies so far."""
+
+    texts: list[str] = field(default_factory=list)
+    token_counts: list[int] = field(default_factory=list)
+    finish_reasons: list[str] = field(default_factory=list)
+
+
+class EngineModel(LightevalModel):
+    """
+    An engine as a lighteval model.
+
+    Args:
+        open_engine (`Callable`): Gives a context that opens who writes, and closes it: some engines live in one event
+            loop, and lighteval runs each round of answers in a new one.
+        config ([`EngineModelConfig`]): How.
+
+    Raises:
+        InvalidInputError: No such decoding, pattern or reward.
+    """
+
+    def __init__(self, open_engine: Callable[[], AbstractAsyncContextManager[Engine]], config: EngineModelConfig):
+        if config.decoding not in DECODINGS:
+            raise InvalidInputError(f"decoding={config.decoding!r} is unknown: use one of {', '.join(DECODINGS)}")
+        if config.token_budget is not None and config.token_budget < 1:
+            raise InvalidInputError(f"token_budget={config.token_budget} is out of range: it must be at least 1")
+        self.open_engine, self.config = open_engine, config
+        self.pattern: Pattern = load_pattern(config.pattern)
+        self.search = SearchConfig(
+            temperature=config.temperature, top_p=config.top_p, max_new_tokens=config.thought_tokens
+        )
+        load_judge(config.search_reward)
+        self._cache = SimpleNamespace(_init_registry=lambda registry: None)
+
+    @property
+    def tokenizer(self):
+        """Not lighteval's business: engines render and count."""
+        raise NotImplementedError
+
+    @property
+    def add_special_tokens(self) -> bool:
+        """Chat templates have them."""
+        return False
+
+    @property
+    def max_length(self) -> int:
+        """Not lighteval's business either."""
+        raise NotImplementedError
+
+    def greedy_until(self, docs: list[Doc]) -> list[ModelResponse]:
+        """Answer problems, by whatever decoding; the name is lighteval's."""
+
+        async def run() -> list[ModelResponse]:
+            async with self.open_engine() as engine:
+                for name in ("engine", "revision", "dtype"):
+                    setattr(self.config, name, getattr(engine.identity, name))
+                return await tqdm_asyncio.gather(
+                    *(self._answer(engine, doc) for doc in docs), desc=self.config.model_name, unit="problem"
+                )
+
+        return asyncio.run(run())
+
+    def loglikelihood(self, docs: list[Doc]) -> list[ModelResponse]:
+        """Not a way of answering."""
+        raise NotImplementedError
+
+    def loglikelihood_rolling(self, docs: list[Doc]) -> list[ModelResponse]:
+        """Not a way of answering."""
+        raise NotImplementedError
+
+    async def _answer(self, engine: Engine, doc: Doc) -> Outputs:
+        problems = [Problem(**problem) for problem in doc.specific["problems"]]
+        turns = [doc.query, *(json.loads(problem.answer)["turns"][-1] for problem in problems[1:])]
+        if self.config.decoding == "mcts":
+            return await self._search(engine, doc, problems, turns)
+        count = 1 if self.config.decoding == "greedy" else self.config.num_samples
+        return _outputs(doc, await self._samples(engine, doc, problems[0], turns, count))
+
+    async def _samples(
+        self, engine: Engine, doc: Doc, problem: Problem, turns: Sequence[str], count: int
+    ) -> list[_Sample]:
+        names = (f"{problem.problem_id}/{index}" for index in range(count))
+        return list(await asyncio.gather(*(self._converse(engine, doc, name, turns) for name in names)))
+
+    async def _converse(self, engine: Engine, doc: Doc, name: str, turns: Sequence[str]) -> _Sample:
+        """One output: a reply to every turn, with the replies so far as history."""
+        temperature = 0.0 if self.config.decoding == "greedy" else self.config.temperature
+        top_p = self.config.top_p if temperature else 1.0
+        messages, sample = [], _Sample()
+        for number, turn in enumerate(turns):
+            messages.append({"role": "user", "content": turn})
+            seed = _seed(self.config.seed, f"{name}/{number}")
+            request = Request(engine.render_chat(messages), (), doc.generation_size, temperature, top_p, seed)
+            try:
+                completion = await engine.generate(request)
+            except ContextLengthError:  # no room for a reply: it is empty, and was cut off
+                completion = Completion("", "length", 0, 0)
+            messages.append({"role": "assistant", "content": completion.text})
+            sample.texts.append(completion.text)
+            sample.token_counts.append(completion.tokens)
+            sample.finish_reasons.append(completion.finish_reason)
+        return sample
+
+    async def _search(self, engine: Engine, doc: Doc, problems: Sequence[Problem], turns: Sequence[str]) -> Outputs:
+        if len(problems) > 1:
+            raise InvalidInputError(
+                f"decoding='mcts' cannot answer {doc.task_name!r}: a search has one turn; use greedy or sample"
+            )
+        budget = self.config.token_budget
+        if budget is None:
+            samples = await self._samples(engine, doc, problems[0], turns, self.config.num_samples)
+            budget = sum(sum(sample.token_counts) for sample in samples)
+        problem = Problem(**{**doc.specific["problems"][0], "prompt": doc.query})
+        found = await search_answers(
+            problem, engine, self.pattern, self.search, max(budget, 1), reward=self.config.search_reward,
+            seed=self.config.seed,
+        )  # fmt: skip
+        return Outputs(
+            input=doc.query,
+            text=found.chains,
+            token_counts=found.tokens,
+            finish_reasons=["stop" if found.has_answer else "length"] * len(found.chains),
+            is_search=True,
+            found_at=found.found_at,
+            budget=budget,
+        )
+
+
+def _outputs(doc: Doc, samples: Sequence[_Sample]) -> Outputs:
+    return Outputs(
+        input=doc.query,
+        text=[text for sample in samples for text in sample.texts],
+        token_counts=[count for sample in samples for count in sample.token_counts],
+        finish_reasons=[reason for sample in samples for reason in sample.finish_reasons],
+    )
+
+
+def _seed(seed: int, name: str) -> int:
+    """31 bits, since some servers take no more."""
+    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") >> 1

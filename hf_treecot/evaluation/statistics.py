@@ -1,0 +1,125 @@
+"""Figures with their uncertainty: estimators over several samples, bootstrap intervals, paired comparison.
+
+Plain functions of numbers. The problems are what is resampled: samples of one problem are not independent.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+
+import numpy
+from scipy.stats import bootstrap, permutation_test
+
+
+RESAMPLES = 2_000
+PERMUTATIONS = 9_999
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """
+    A mean over problems with its uncertainty.
+
+    Args:
+        value (`float`): The mean.
+        low, high (`float`): The percentile bootstrap interval; the value itself where it cannot be had.
+        standard_error (`float`): Of the bootstrap.
+    """
+
+    value: float
+    low: float
+    high: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """
+    Two models on the same problems.
+
+    Args:
+        difference (`Estimate`): Mean of the second minus the first.
+        p_value (`float`): Two-sided, of the paired permutation test: how often a difference at least as large comes
+            about if the names of the models are swapped at random, problem by problem.
+    """
+
+    difference: Estimate
+    p_value: float
+
+
+def estimate(
+    values: Sequence[float], weights: Sequence[float] | None = None, *, level: float = 0.95, seed: int = 0
+) -> Estimate:
+    """
+    The mean over problems, with a bootstrap interval.
+
+    Args:
+        values (`Sequence[float]`): One a problem; NaN is left out. With weights, sums.
+        weights (`Sequence[float]`, *optional*): How many things each value is the sum of, if not one.
+        level (`float`): Of the interval.
+        seed (`int`): Of the resampling.
+
+    Returns:
+        [`Estimate`]: NaN everywhere if there are no values.
+    """
+    values = numpy.asarray(values, dtype=float)
+    weights = numpy.ones_like(values) if weights is None else numpy.asarray(weights, dtype=float)
+    values, weights = values[~numpy.isnan(values)], weights[~numpy.isnan(values)]
+    if not weights.sum():
+        return Estimate(*[float("nan")] * 4)
+    mean = float(values.sum() / weights.sum())
+    if len(values) < 2 or numpy.ptp(values) == numpy.ptp(weights) == 0:
+        return Estimate(mean, mean, mean, 0.0)
+
+    def ratio(v, w, axis=-1):
+        return v.sum(axis) / numpy.maximum(w.sum(axis), 1e-12)
+
+    result = bootstrap(
+        (values, weights), ratio, paired=True, vectorized=True, method="percentile", confidence_level=level,
+        n_resamples=RESAMPLES, rng=numpy.random.default_rng(seed),
+    )  # fmt: skip
+    return Estimate(mean, *map(float, result.confidence_interval), float(result.standard_error))
+
+
+def compare(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> Comparison:
+    """
+    Whether a second model differs from a first one.
+
+    Args:
+        first, second (`Sequence[float]`): One value a problem, the same problems in the same order. Problems for which
+            one of them is NaN are left out.
+        seed (`int`): Of the resampling and the permutations.
+
+    Raises:
+        ValueError: They are not of one length.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} and {len(second)} values cannot be paired")
+    differences = numpy.asarray(second, dtype=float) - numpy.asarray(first, dtype=float)
+    differences = differences[~numpy.isnan(differences)]
+    difference = estimate(differences, seed=seed)
+    if not differences.any():
+        return Comparison(difference, 1.0)
+    result = permutation_test(
+        (differences,), lambda d, axis: d.mean(axis), permutation_type="samples", vectorized=True,
+        n_resamples=PERMUTATIONS, rng=numpy.random.default_rng(seed),
+    )  # fmt: skip
+    return Comparison(difference, float(result.pvalue))
+
+
+def pass_at_k(num_samples: int, num_right: int, k: int) -> float:
+    """
+    The chance that at least one of k samples is right, without bias (Chen et al. 2021, equation 1).
+
+    Args:
+        num_samples, num_right (`int`): What was drawn, and how many of them were right.
+        k (`int`): At most `num_samples`.
+    """
+    if not 1 <= k <= num_samples:
+        raise ValueError(f"k={k} must be at least 1 and at most the number of samples, {num_samples}")
+    return 1.0 - comb(num_samples - num_right, k) / comb(num_samples, k)
+
+
+def sample_counts(k: int) -> list[int]:
+    """The numbers of samples that figures are given for: the powers of two below k, and k."""
+    return [2**i for i in range(k.bit_length()) if 2**i < k] + [k]

@@ -1,0 +1,9 @@
+"""AIME 2025: the 30 problems of the American Invitational Mathematics Examination; whole numbers from 0 to 999."""
+
+from .benchmark import MATH_INSTRUCTION, Benchmark
+
+
+BENCHMARK = Benchmark(
+    "aime25", "yentinglin/aime_2025", ("aime_hub", "aime"), split="train", instruction=MATH_INSTRUCTION,
+    generation_size=16_384,
+)  # fmt: skip

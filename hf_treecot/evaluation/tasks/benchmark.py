@@ -1,0 +1,182 @@
+"""What a benchmark is: rows of a dataset, read as problems, in the shape that lighteval takes.
+
+A benchmark names a dataset and a format of `problem_formats`; prompts, gold answers and verifiers are then those of
+the data that trees are built from. Three variables say the rest to the `lighteval` command; recipes pass it as
+arguments.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from lighteval.tasks.lighteval_task import LightevalTaskConfig
+from lighteval.tasks.requests import Doc
+
+from ...errors import InvalidInputError
+from ...problem_formats import FORMATS
+from ...problems import Problem
+from ..metrics import CONVERSATION, INSTRUCTIONS, REASONING, metrics
+
+
+DATA_VARIABLE = "TREECOT_EVALUATION_DATA"
+PROMPT_VARIABLE = "TREECOT_EVALUATION_PROMPT"
+SAMPLES_VARIABLE = "TREECOT_EVALUATION_SAMPLES"
+PROMPTS = ("benchmark", "training")
+MAX_SAMPLES = 32
+PACKAGED = Path(__file__).parent / "data"
+MATH_INSTRUCTION = "Reason step by step, and put your final answer within \\boxed{}.\n\n"
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """
+    How tasks are made.
+
+    Args:
+        data (`str`, *optional*): A directory that has, for every benchmark, a directory of its name with parquet or
+            JSON Lines files, such as a copy of its Hub dataset. `$TREECOT_EVALUATION_DATA`; default: the Hub.
+        prompt (`str`): `"benchmark"`, or `"training"`: the problem alone, as in the data that trees give.
+            `$TREECOT_EVALUATION_PROMPT`.
+        num_samples (`int`): Outputs for each problem, 1 to 32. `$TREECOT_EVALUATION_SAMPLES`.
+        generation_size (`int`, *optional*): Tokens of an output; default: the benchmark's own.
+
+    Raises:
+        InvalidInputError: A value is out of its range.
+    """
+
+    data: str | None = None
+    prompt: str = "benchmark"
+    num_samples: int = 1
+    generation_size: int | None = None
+
+    def __post_init__(self):
+        if self.prompt not in PROMPTS:
+            raise InvalidInputError(f"prompt={self.prompt!r} is unknown: use one of {', '.join(PROMPTS)}")
+        if not 1 <= self.num_samples <= MAX_SAMPLES:
+            raise InvalidInputError(f"k={self.num_samples} is out of range: it must be from 1 to {MAX_SAMPLES}")
+        if self.generation_size is not None and self.generation_size < 1:
+            raise InvalidInputError(f"max_new_tokens={self.generation_size} is out of range: it must be at least 1")
+
+    @classmethod
+    def from_environment(cls) -> "TaskOptions":
+        """What the variables say."""
+        samples = os.environ.get(SAMPLES_VARIABLE, "1")
+        if not samples.isdigit():
+            raise InvalidInputError(f"{SAMPLES_VARIABLE}={samples!r}: it must be a number from 1 to {MAX_SAMPLES}")
+        prompt = os.environ.get(PROMPT_VARIABLE, "benchmark")
+        return cls(os.environ.get(DATA_VARIABLE) or None, prompt, int(samples))
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """
+    One benchmark.
+
+    Args:
+        name (`str`): Its task is `treecot:name`.
+        dataset (`str`): Hub dataset, or a directory.
+        formats (`tuple[str]`): Names of `problem_formats`; the first whose columns a row has is taken.
+        version (`int`): Rises when prompt, data or scoring change.
+        subset, split (`str`): Configuration and split of the dataset.
+        instruction (`str`): Stands before every problem, unless prompts are those of the training data.
+        generation_size (`int`): Tokens of an output.
+        kind (`str`): Which figures are given besides those that all benchmarks have.
+        keep (`Callable`, *optional*): Which rows are taken.
+        directory (`str`): Its directory in the user's own data, if not its name.
+    """
+
+    name: str
+    dataset: str
+    formats: tuple[str, ...]
+    version: int = 1
+    subset: str = "default"
+    split: str = "test"
+    instruction: str = ""
+    generation_size: int = 4096
+    kind: str = REASONING
+    keep: Callable[[dict], bool] | None = None
+    directory: str = ""
+
+    @property
+    def task_name(self) -> str:
+        """As lighteval knows it."""
+        return f"treecot:{self.name}"
+
+    def config(self, options: TaskOptions) -> LightevalTaskConfig:
+        """The task for lighteval."""
+        local = options.data is not None and not Path(self.dataset).is_dir()
+        return LightevalTaskConfig(
+            name=self.task_name,
+            prompt_function=partial(to_doc, self, options.prompt),
+            hf_repo=str(Path(options.data, self.directory or self.name)) if local else self.dataset,
+            hf_subset="default" if local else self.subset,
+            hf_avail_splits=[self.split],
+            evaluation_splits=[self.split],
+            hf_filter=self.keep,
+            metrics=[metrics(self.kind, options.num_samples)],
+            generation_size=options.generation_size or self.generation_size,
+            stop_sequence=[],
+            version=self.version,
+        )
+
+
+def to_doc(benchmark: Benchmark, prompt: str, row: dict, task_name: str) -> Doc | None:
+    """
+    A row of a benchmark's dataset as lighteval takes it.
+
+    Args:
+        benchmark ([`Benchmark`]): Whose row it is.
+        prompt (`str`): `"benchmark"` or `"training"`.
+        row (`dict`): The row.
+        task_name (`str`): Name of the task.
+
+    Returns:
+        [`~lighteval.tasks.requests.Doc`]: Its `specific` holds the problems, one for every turn. None for a row that
+        no verifier can check.
+
+    Raises:
+        InvalidInputError: The row cannot be read.
+    """
+    problems = read_problems(benchmark, row)
+    if not problems:
+        return None
+    instruction = benchmark.instruction if prompt == "benchmark" else ""
+    turns = json.loads(problems[0].answer).get("turns") if benchmark.kind == CONVERSATION else None
+    return Doc(
+        task_name=task_name,
+        query=instruction + (turns[0] if turns else problems[0].prompt),
+        choices=[problems[-1].answer],
+        gold_index=0,
+        specific={"problems": [asdict(problem) for problem in problems]},
+    )
+
+
+def read_problems(benchmark: Benchmark, row: dict) -> list[Problem]:
+    """The problems of a row, one for every turn."""
+    index = row.get("__index", "?")
+    formats = [FORMATS[name] for name in benchmark.formats]
+    how = next((how for how in formats if row.keys() >= set(how.required)), None)
+    if how is None:
+        raise InvalidInputError(
+            f"task {benchmark.task_name!r}: row {index} of {benchmark.dataset!r} has the columns "
+            f"{', '.join(key for key in row if not key.startswith('__'))}; it needs {', '.join(formats[0].required)}"
+        )
+    try:
+        pairs = how.read(row)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InvalidInputError(
+            f"task {benchmark.task_name!r}: the gold answer of row {index} cannot be read ({error}): correct the row"
+        ) from error
+    verifier = row.get("verifier") or how.verifier
+    number = row.get(how.problem_id) if how.problem_id else None
+    name = str(number) if number is not None else f"{benchmark.name}-{index}"
+    return [
+        Problem(name if len(pairs) == 1 else f"{name}/turn_{turn}", prompt, answer, verifier, benchmark.name)
+        for turn, (prompt, answer) in enumerate(pairs, start=1)
+    ]
+
+
+__all__ = ["CONVERSATION", "INSTRUCTIONS", "MATH_INSTRUCTION", "PACKAGED", "REASONING", "Benchmark", "TaskOptions"]
