@@ -71,7 +71,9 @@ def _read(path: Path) -> list[EvalResult]:
                 metric_value=value,
             )
             for metric, value in metrics.items()
-            if not metric.endswith(("_stderr", "_low", "_high")) and isinstance(value, (int, float)) and math.isfinite(value)
+            if not metric.endswith(("_stderr", "_low", "_high"))  # of a figure: its error and interval
+            and isinstance(value, (int, float))
+            and math.isfinite(value)
         ]
     if not results:
         raise InvalidInputError(f"results {str(path)!r}: it holds no figures; run the evaluation again")
