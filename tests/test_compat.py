@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 
 pytest.importorskip("lighteval", reason="lighteval is not installed")
@@ -49,3 +50,10 @@ def test_zeros_of_averages_are_taken_out():
     assert aggregated["a|0"] == {"accuracy": 1.0, "accuracy_low": 0.5, "turn_1": 0.3}
     assert aggregated["b|0"] == {"accuracy": 0.5, "accuracy_low": 0.1}
     assert aggregated["x:_average|0"] == {"accuracy": 0.75}
+
+
+def test_gradients_stay_on():
+    compat.prepare()
+    import lighteval.pipeline  # noqa: F401
+
+    assert torch.is_grad_enabled()

@@ -4,6 +4,7 @@
   with any other, although it works with 1.11.
 - `tiny_benchmarks`, one of its own tasks, downloads a file while it is imported, so that without a network no task at
   all can be loaded. An empty file in the place of the download keeps it from that; the task itself then has no data.
+- It turns gradients off when it is imported, so that nothing could be trained afterwards in the same process.
 - Averages over tasks with different metrics write zeros into the tasks that do not have them.
 
     python -m hf_treecot.evaluation.compat    # once after installing, for the `lighteval` command
@@ -11,6 +12,7 @@
 Recipes need no such step: they do the same for their own process. Nothing is done where it is not needed.
 """
 
+import importlib
 import importlib.metadata
 import importlib.util
 import os
@@ -19,6 +21,7 @@ from collections.abc import Collection, MutableMapping
 from pathlib import Path
 from types import ModuleType
 
+import torch
 from huggingface_hub import constants
 from packaging.requirements import Requirement
 
@@ -55,6 +58,9 @@ def prepare() -> None:
         requirements["latex2sympy2_extended"] = Requirement(UNPINNED)
     if constants.HF_HUB_OFFLINE and not download_path().exists():
         sys.modules.setdefault(TINY_BENCHMARKS, ModuleType(TINY_BENCHMARKS))
+    gradients = torch.is_grad_enabled()
+    importlib.import_module("lighteval.models.transformers.transformers_model")
+    torch.set_grad_enabled(gradients)
 
 
 def download_path() -> Path:
