@@ -152,8 +152,8 @@ def load_engines(arguments: Arguments) -> dict:
     return {"generator": generator, "critic": load(critic_model, critic_revision)}
 
 
-async def build(arguments: Arguments) -> BuildReport:
-    """Everything that can be checked is checked before a model is loaded."""
+async def build(arguments: Arguments, problems: list[Problem] | None = None) -> BuildReport:
+    """Everything that can be checked is checked before a model is loaded. Problems may be given, instead of read."""
     settings = {f.name: getattr(arguments, f.name) for f in fields(SearchConfig) if hasattr(arguments, f.name)}
     search = SearchConfig(**settings)
     config = BuildConfig(search, arguments.seed, arguments.trees_in_flight)
@@ -161,7 +161,7 @@ async def build(arguments: Arguments) -> BuildReport:
     patterns = [load_pattern(name) for name in arguments.patterns]
     pool = VerifierPool(time_limit=arguments.verifier_time_limit)
     check_directory(Path(arguments.output_dir))
-    problems = read_problems(arguments)
+    problems = problems or read_problems(arguments)
     engines = load_engines(arguments)
     tokenizer = engines["generator"].tokenizer
     selector = Selector(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], selection)
