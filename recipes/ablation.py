@@ -11,7 +11,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import count, groupby
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import sft
 from trl import ModelConfig, SFTConfig
 
 from hf_treecot import recipe
+from hf_treecot.builder import claim_directory
 from hf_treecot.dataset import DatasetWriter, load_trees
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.evaluation.ablation import draw_figures, table
@@ -93,6 +94,7 @@ TABLES = {
 class Arguments:
     """Arguments of ablation.py."""
 
+    model: str = field(default="starter", metadata={"help": "Hub name or directory; starter: the built-in one."})
     seeds: int = field(default=2, metadata={"help": "How many seeds."})
     num_problems: int = field(default=50, metadata={"help": "Problems of each kind whose trees are trained on."})
     num_evaluated: int = field(default=100, metadata={"help": "Held-out problems of each kind."})
@@ -104,7 +106,8 @@ class Arguments:
 def tree_arguments(arguments: Arguments, run: Path, seed: int) -> build_trees.Arguments:
     """How trees are grown: as in the demo."""
     changes = ["--num_problems", str(arguments.num_problems), "--seed", str(1000 + seed), "--output_dir", str(run)]
-    return recipe.parse(build_trees.Arguments, None, ["--config", str(CONFIG / "demo.yaml"), *changes])
+    config = ["--config", str(CONFIG / "demo.yaml"), "--model", arguments.model]
+    return recipe.parse(build_trees.Arguments, None, [*config, *changes])
 
 
 def sample_best_of_n(problems: list[Problem], num_tokens: int, settings: build_trees.Arguments) -> list[dict]:
@@ -159,14 +162,12 @@ def training_rows(run: Path, stage: Stage, seed: int, settings: build_trees.Argu
     """The dataset that a stage is trained on, selected from the trees of the run."""
     from transformers import AutoTokenizer
 
-    from hf_treecot.starter.training import starter_model
-
     kind = "sft" if stage.trainer == "sft" else "preference"
     directory = run / "rows" / f"{kind}-{stage.rows}"
     if directory.is_dir():
         return directory
     trees = list(load_trees(run / "trees"))
-    tokenizer = AutoTokenizer.from_pretrained(starter_model())
+    tokenizer = AutoTokenizer.from_pretrained(_path(settings.model))
 
     def tokenize(text: str) -> list[int]:
         return tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -187,18 +188,16 @@ def training_rows(run: Path, stage: Stage, seed: int, settings: build_trees.Argu
 
 def train_stage(run: Path, name: str, seed: int, settings: build_trees.Arguments) -> Path | str:
     """Train a stage by its recipe, unless it is trained; the directory of its model."""
-    from hf_treecot.starter.training import starter_model
-
     stage, directory = STAGES[name], run / "models" / name
     if not stage.trainer:
-        return starter_model()
+        return _path(settings.model)
     if (directory / "config.json").is_file():
         return directory
     module = {"sft": sft, "cdpo": cdpo, "joint_sft_dpo": joint_sft_dpo}[stage.trainer]
     configuration = {
         "sft": SFTConfig, "cdpo": cdpo.CDPOConfig, "joint_sft_dpo": joint_sft_dpo.JointSFTDPOConfig
     }[stage.trainer]  # fmt: skip
-    start = "starter" if stage.trainer == "sft" else train_stage(run, "sft", seed, settings)
+    start = settings.model if stage.trainer == "sft" else train_stage(run, "sft", seed, settings)
     options = {
         "model_name_or_path": start,
         "dataset": training_rows(run, stage, seed, settings),
@@ -235,7 +234,7 @@ def evaluate_stage(arguments: Arguments, model: Path | str, seed: int) -> list[d
             no_answer = [int(not has_answer(answer.text)) for answer in answers]
             figures.append(
                 {"problems": source, "temperature": temperature, "right": right, "no_answer": no_answer}
-                | {name: value for name, value in summarize(answers).items() if name not in ("accuracy",)}
+                | {name: value for name, value in summarize(answers).items() if name != "accuracy"}
             )
     engine.close()
     return figures
@@ -252,7 +251,7 @@ def run_seed(arguments: Arguments, seed: int) -> dict[str, list[dict]]:
             if not (run / "trees" / "dataset").is_dir():
                 asyncio.run(build_trees.build(settings))
             model = train_stage(run, name, seed, settings)
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_suffix(".unfinished")
             unfinished.write_text(json.dumps(evaluate_stage(arguments, model, seed)))
             unfinished.rename(path)
@@ -268,17 +267,25 @@ def ablation(arguments: Arguments) -> str:
     for name in ("seeds", "num_problems", "num_evaluated", "max_new_tokens"):
         if getattr(arguments, name) < 1:
             raise InvalidInputError(f"{name}={getattr(arguments, name)} is out of range: it must be at least 1")
+    directory = Path(arguments.output_dir)
+    fixed = {name: value for name, value in asdict(arguments).items() if name not in ("seeds", "stages", "output_dir")}
+    claim_directory(directory, {"settings": fixed})
     by_seed = [run_seed(arguments, seed) for seed in range(arguments.seeds)]
     labels = {name: stage.label for name, stage in STAGES.items()}
     text = ""
     for title, names in TABLES.items():
         if names := [name for name in names if name in by_seed[0]]:
             text += f"### {title}\n\n{table(names, labels, by_seed)}\n"
-    directory = Path(arguments.output_dir)
     (directory / "table.md").write_text(text, encoding="utf-8")
     names = [name for name in TABLES["Ladder"] if name in by_seed[0]]
     draw_figures(names, labels, by_seed, directory / "ablation.png")
     return text
+
+
+def _path(model: str) -> Path | str:
+    from hf_treecot.starter.training import starter_model
+
+    return starter_model() if model == "starter" else model
 
 
 def main() -> None:
