@@ -35,7 +35,7 @@ def test_table_and_plot(tmp_path):
     by_seed = [{"a": figures([1, 1, 0, 0], [0, 0, 0, 1])}, {"a": figures([1, 1, 1, 1], [0, 0, 0, 0])}]
     lines = table(["a"], {"a": "starter"}, by_seed).splitlines()
     assert lines[0] == "| | letters, greedy |"
-    assert lines[2].startswith("| starter | 75 % [50, 100 %] (12 % [0, ")
+    assert lines[2].startswith("| starter | 75 % [50–100] (12 % [0–")
     draw_figures(["a"], {"a": "starter"}, by_seed, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 

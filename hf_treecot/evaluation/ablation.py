@@ -47,13 +47,11 @@ def table(names: Sequence[str], labels: Mapping[str, str], by_seed: Sequence[Map
     for name in names:
         cells = []
         for condition in range(len(conditions)):
-            mean, low, high = interval(_outcomes(by_seed, name, condition, "right"))
-            without, *ends = interval(_outcomes(by_seed, name, condition, "no_answer"))
-            cells.append(
-                f"{mean:.0%} [{100 * low:.0f}, {high:.0%}] ({without:.0%} [{100 * ends[0]:.0f}, {ends[1]:.0%}])"
-            )
+            right = interval(_outcomes(by_seed, name, condition, "right"))
+            no_answer = interval(_outcomes(by_seed, name, condition, "no_answer"))
+            cells.append(f"{_percent(*right)} ({_percent(*no_answer)})")
         lines.append(f"| {labels[name]} | {' | '.join(cells)} |")
-    return "\n".join(lines).replace("%", " %") + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def draw_figures(
@@ -90,6 +88,10 @@ def draw_figures(
 
 def _outcomes(by_seed: Sequence[Mapping[str, list[dict]]], name: str, condition: int, key: str) -> np.ndarray:
     return np.array([seed[name][condition][key] for seed in by_seed])
+
+
+def _percent(mean: float, low: float, high: float) -> str:
+    return f"{100 * mean:.0f} % [{100 * low:.0f}–{100 * high:.0f}]"
 
 
 def _decoding(temperature: float) -> str:
