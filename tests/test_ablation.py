@@ -26,16 +26,17 @@ def test_intervals_are_those_of_a_proportion():
     half = 1.96 * (0.3 * 0.7 / 200) ** 0.5
     assert mean == 0.3
     assert (low, high) == pytest.approx((0.3 - half, 0.3 + half), abs=0.01)
-    # Seeds that agree on every problem say no more than one.
-    assert interval(np.repeat(outcomes, 5, axis=0)) == (mean, low, high)
-    assert interval(np.ones((2, 50))) == (1.0, 1.0, 1.0)
+    # Seeds that agree on every problem say no more than one; those that disagree widen the interval.
+    assert interval(np.repeat(outcomes, 5, axis=0)) == pytest.approx((mean, low, high), abs=0.01)
+    assert interval(np.array([[1] * 100, [0] * 100])) == (0.5, 0.0, 1.0)
+    assert interval(np.ones((2, 50))) == pytest.approx((1.0, 1.0, 1.0))
 
 
 def test_table_and_plot(tmp_path):
     by_seed = [{"a": figures([1, 1, 0, 0], [0, 0, 0, 1])}, {"a": figures([1, 1, 1, 1], [0, 0, 0, 0])}]
     lines = table(["a"], {"a": "starter"}, by_seed).splitlines()
     assert lines[0] == "| | letters, greedy |"
-    assert lines[2].startswith("| starter | 75 % [50–100] (12 % [0–")
+    assert lines[2].startswith("| starter | 75 % [25–100] (12 % [0–")
     draw_figures(["a"], {"a": "starter"}, by_seed, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
@@ -101,3 +102,11 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(run, tmp_path, args, messag
     assert result.returncode == 2
     assert message in result.stderr.strip().splitlines()[-1]
     assert not (tmp_path / "run").exists()
+
+
+def test_help_explains_every_argument(run):  # noqa: F811
+    result = run("ablation", "--help")
+    assert result.returncode == 0
+    for field in ablation.Arguments.__dataclass_fields__.values():
+        assert f"--{field.name}" in result.stdout
+        assert field.metadata["help"]

@@ -232,3 +232,11 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(run, tmp_path, args, messag
     assert result.returncode == 2
     assert message in result.stderr.strip().splitlines()[-1]
     assert not (tmp_path / "run").exists()
+
+
+def test_help_explains_every_argument(run):  # noqa: F811
+    result = run("build_trees_at_scale", "--help")
+    assert result.returncode == 0
+    for field in build_trees_at_scale.Arguments.__dataclass_fields__.values():
+        assert f"--{field.name}" in result.stdout
+        assert field.metadata["help"]

@@ -15,20 +15,20 @@ LEVEL = 0.95
 
 def interval(outcomes: np.ndarray) -> tuple[float, float, float]:
     """
-    Mean and 95 % interval by the bootstrap over problems: seeds share their problems, so a problem is drawn with all
-    of its outcomes.
+    Mean and 95 % interval by a bootstrap over seeds and problems: both are drawn, each with all of its outcomes.
 
     Args:
-        outcomes (`np.ndarray` of shape `(seeds, problems)`): 0 or 1.
+        outcomes (`np.ndarray` of shape `(seeds, problems)`): 0 or 1; the problems are the same for all seeds.
 
     Returns:
         `tuple[float, float, float]`: Mean, lower and upper end, as shares of 1.
     """
-    by_problem = np.asarray(outcomes, float).mean(0)
+    outcomes = np.asarray(outcomes, float)
     rng = np.random.default_rng(0)
-    means = rng.choice(by_problem, (NUM_RESAMPLES, len(by_problem))).mean(1)
+    seeds, problems = (rng.multinomial(size, [1 / size] * size, NUM_RESAMPLES) / size for size in outcomes.shape)
+    means = ((seeds @ outcomes) * problems).sum(1)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(by_problem.mean()), float(low), float(high)
+    return float(outcomes.mean()), float(low), float(high)
 
 
 def table(names: Sequence[str], labels: Mapping[str, str], by_seed: Sequence[Mapping[str, list[dict]]]) -> str:
