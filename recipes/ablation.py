@@ -191,7 +191,7 @@ def train_stage(run: Path, name: str, seed: int, settings: build_trees.Arguments
     stage, directory = STAGES[name], run / "models" / name
     if not stage.trainer:
         return _path(settings.model)
-    if (directory / "config.json").is_file():
+    if (directory / "trainer_state.json").is_file():  # what is saved last
         return directory
     module = {"sft": sft, "cdpo": cdpo, "joint_sft_dpo": joint_sft_dpo}[stage.trainer]
     configuration = {
