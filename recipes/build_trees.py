@@ -145,8 +145,8 @@ def read_problems(arguments: Arguments) -> list[Problem]:
     return kept
 
 
-async def build(arguments: Arguments) -> BuildReport | Estimate:
-    """Everything that can be checked is checked before a model is loaded."""
+async def build(arguments: Arguments, problems: list[Problem] | None = None) -> BuildReport | Estimate:
+    """Everything that can be checked is checked before a model is loaded. Problems may be given, instead of read."""
     settings = {f.name: getattr(arguments, f.name) for f in fields(SearchConfig) if hasattr(arguments, f.name)}
     search = SearchConfig(**settings)
     config = BuildConfig(
@@ -157,7 +157,7 @@ async def build(arguments: Arguments) -> BuildReport | Estimate:
     patterns = [load_pattern(name) for name in arguments.patterns]
     pool = VerifierPool(time_limit=arguments.verifier_time_limit)
     check_directory(Path(arguments.output_dir))
-    problems = read_problems(arguments)
+    problems = problems or read_problems(arguments)
     async with pool, open_engines(arguments) as engines:
         tokenizer = engines["generator"].tokenizer
         selector = Selector(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], selection, judgements)

@@ -39,13 +39,16 @@ class LoggingEngine(ScriptedEngine):
         return await super().generate(request)
 
 
-async def build(output_dir, log, delay=0.02, trees_in_flight=4):
+def make_selector():
+    return Selector(lambda text: list(text.encode()), SelectionConfig(preference="one_per_right_chain"))
+
+
+async def build(output_dir, log, delay=0.02, trees_in_flight=4, problems=PROBLEMS):
     engine = LoggingEngine(log, delay)
-    selector = Selector(lambda text: list(text.encode()), SelectionConfig(preference="one_per_right_chain"))
     patterns = [load_pattern(name) for name in available_patterns()]
     config = BuildConfig(CONFIG, seed=5, trees_in_flight=trees_in_flight, show_progress=False)
     engines = {"generator": engine, "critic": engine}
-    return await build_trees(PROBLEMS, patterns, engines, verify_inline, selector, Path(output_dir), config)
+    return await build_trees(problems, patterns, engines, verify_inline, make_selector(), Path(output_dir), config)
 
 
 if __name__ == "__main__":

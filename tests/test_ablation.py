@@ -1,0 +1,112 @@
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hf_treecot.evaluation.ablation import draw_figures, interval, table
+
+from .test_builder import small_build
+from .test_recipes import run, tiny_model_directory  # noqa: F401
+from .test_selection import TREE, thoughts_of, tokenize
+
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
+import ablation
+
+
+def figures(right, no_answer):
+    return [{"problems": "letters", "temperature": 0.0, "right": right, "no_answer": no_answer}]
+
+
+def test_intervals_are_those_of_a_proportion():
+    outcomes = np.array([[1] * 60 + [0] * 140])
+    mean, low, high = interval(outcomes)
+    half = 1.96 * (0.3 * 0.7 / 200) ** 0.5
+    assert mean == 0.3
+    assert (low, high) == pytest.approx((0.3 - half, 0.3 + half), abs=0.01)
+    # Seeds that agree on every problem say no more than one; those that disagree widen the interval.
+    assert interval(np.repeat(outcomes, 5, axis=0)) == pytest.approx((mean, low, high), abs=0.01)
+    assert interval(np.array([[1] * 100, [0] * 100])) == (0.5, 0.0, 1.0)
+    assert interval(np.ones((2, 50))) == pytest.approx((1.0, 1.0, 1.0))
+
+
+def test_table_and_plot(tmp_path):
+    by_seed = [{"a": figures([1, 1, 0, 0], [0, 0, 0, 1])}, {"a": figures([1, 1, 1, 1], [0, 0, 0, 0])}]
+    lines = table(["a"], {"a": "starter"}, by_seed).splitlines()
+    assert lines[0] == "| | letters, greedy |"
+    assert lines[2].startswith("| starter | 75 % [25–100] (12 % [0–")
+    draw_figures(["a"], {"a": "starter"}, by_seed, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_stage_is_in_a_table_and_has_a_trainer():
+    assert {name for names in ablation.TABLES.values() for name in names} == set(ablation.STAGES)
+    assert {stage.trainer for stage in ablation.STAGES.values()} == {"", "sft", "cdpo", "joint_sft_dpo"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("shortest", ["plan", "one"]),
+        ("medium", ["plan", "one two three"]),
+        ("longest", ["plan", "one two three", "four five six"]),
+    ],
+)
+def test_the_chosen_chain_of_a_pair(choice, expected):
+    (row,) = ablation.pairs([TREE], tokenize, choice, seed=0)
+    assert thoughts_of(row, "chosen") == expected
+    assert thoughts_of(row, "rejected") == ["other plan", "x y"]
+
+
+def test_a_random_chosen_chain_depends_on_the_seed_alone():
+    chosen = [ablation.pairs([TREE], tokenize, "random", seed)[0]["chosen_length"] for seed in range(20)]
+    assert len(set(chosen)) == 3
+    assert chosen == [ablation.pairs([TREE], tokenize, "random", seed)[0]["chosen_length"] for seed in range(20)]
+
+
+def test_stages_run_once(run, tmp_path, monkeypatch, tiny_model_directory):  # noqa: F811
+    # The tiny model is never right: trees that a rule wrote stand in for its own.
+    async def build_of_a_rule(settings):
+        return await small_build(Path(settings.output_dir))
+
+    monkeypatch.setattr("build_trees.build", build_of_a_rule)
+    args = ["--model", tiny_model_directory, "--seeds", 1, "--num_evaluated", 2, "--max_new_tokens", 4]
+    result = run("ablation", *args, "--output_dir", "run", "--stages", "base", "sft", "dpo", "masking")
+    assert result.returncode == 0, result.stderr
+    assert "| + masking |" in result.stdout
+    directory = tmp_path / "run" / "seed-0"
+    kept = {path: path.read_bytes() for path in (directory / "figures").iterdir()}
+    assert {path.stem for path in kept} == {"base", "sft", "dpo", "masking"}
+    assert len(json.loads(kept[directory / "figures" / "dpo.json"])) == 4
+    monkeypatch.setattr("hf_treecot.evaluation.answers.answer_all", None)  # nothing is answered again
+    again = run("ablation", *args, "--output_dir", "run", "--stages", "base", "sft", "dpo", "masking")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("is done") == 0
+    assert (tmp_path / "run" / "ablation.png").exists()
+    refused = run("ablation", *args, "--num_problems", 7, "--output_dir", "run")
+    assert refused.returncode == 2
+    assert "other settings" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--stages", "ppo"], "stages='ppo' is unknown: use some of base"),
+        (["--seeds", "0"], "seeds=0 is out of range"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(run, tmp_path, args, message):  # noqa: F811
+    result = run("ablation", "--output_dir", "run", *args)
+    assert result.returncode == 2
+    assert message in result.stderr.strip().splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_explains_every_argument(run):  # noqa: F811
+    result = run("ablation", "--help")
+    assert result.returncode == 0
+    for field in ablation.Arguments.__dataclass_fields__.values():
+        assert f"--{field.name}" in result.stdout
+        assert field.metadata["help"]

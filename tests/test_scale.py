@@ -1,0 +1,242 @@
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hf_treecot.engines.journal import Journal
+from hf_treecot.errors import InvalidInputError
+from hf_treecot.scale import MergeShards, forget_failures, merge_shards, read_shard, task_directory, write_shards
+
+from .build_worker import PROBLEMS, build, make_selector
+from .scale_worker import NUM_TASKS, make_executor, make_step
+from .test_builder import files_of, small_build
+from .test_recipes import run, tiny_model_directory  # noqa: F401
+from .worlds import FailingEngine
+
+
+ROOT = Path(__file__).parents[1]
+import build_trees_at_scale  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory):
+    """The dataset that one process makes, and how many requests that takes."""
+    path = tmp_path_factory.mktemp("one")
+    report = asyncio.run(build(path / "run", path / "log", delay=0.0))
+    return files_of(path / "run" / "dataset"), report, len((path / "log").read_text().split())
+
+
+def logged(log):
+    return [line for path in log.parent.glob(f"{log.name}.*") for line in path.read_text().split()]
+
+
+def test_shards_hold_every_problem_once_and_in_order(tmp_path):
+    write_shards(PROBLEMS, tmp_path, 5, {})
+    shards = [read_shard(tmp_path, rank) for rank in range(5)]
+    assert [problem for shard in shards for problem in shard] == PROBLEMS
+    assert {len(shard) for shard in shards} == {2, 3}
+
+
+def test_two_processes_make_the_same_dataset_as_one(tmp_path, one_process):
+    dataset, report, asked = one_process
+    make_executor(tmp_path, tmp_path / "log").run()
+    merged = merge_shards(tmp_path, NUM_TASKS, make_selector())
+    assert files_of(tmp_path / "dataset") == dataset
+    for name in ("trees", "failures", "statistics", "with_right", "with_pair", "rows", "rejections", "asked"):
+        assert getattr(merged, name) == getattr(report, name), name
+    assert merged.asked == asked == len(logged(tmp_path / "log"))
+    executor = make_executor(tmp_path, tmp_path / "log")
+    assert executor.get_incomplete_ranks() == []
+    executor.run()
+    assert len(logged(tmp_path / "log")) == asked  # nothing was asked again
+
+
+def test_killed_and_run_again_it_finishes_what_is_missing(tmp_path, one_process):
+    dataset, _, asked = one_process
+    log, kills = tmp_path / "log", 0
+    rng = random.Random(1)
+    while True:
+        finished = set()
+        for journal_path in tmp_path.glob("run/tasks/*/journal.sqlite"):
+            journal = Journal(journal_path)
+            finished |= {key.hex() for key in journal.keys()}
+            journal.close()
+        already = logged(log)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.scale_worker", str(tmp_path / "run"), str(log)],
+            cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        target = len(already) + rng.randint(asked // 5, asked // 3) if kills < 2 else 10**9
+        while process.poll() is None and len(logged(log)) < target:
+            time.sleep(0.005)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            kills += 1
+        process.wait()
+        now = logged(log)
+        for line in already:
+            now.remove(line)
+        assert not finished & set(now), "a finished request was asked again"
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL
+    assert kills == 2
+    merge_shards(tmp_path / "run", NUM_TASKS, make_selector())
+    assert files_of(tmp_path / "run" / "dataset") == dataset
+
+
+def test_tasks_with_failures_run_again(tmp_path, one_process):
+    def fail(problems, directory):
+        return asyncio.run(small_build(directory, FailingEngine(every=7), problems=problems))
+
+    write_shards(PROBLEMS, tmp_path, NUM_TASKS, {"settings": {"seed": 5}})
+    executor = make_executor(tmp_path, tmp_path / "log", workers=1)
+    executor.pipeline[0].build = fail
+    executor.run()
+    assert executor.get_incomplete_ranks() == []
+    reports = {
+        rank: json.loads((task_directory(tmp_path, rank) / "report.json").read_text()) for rank in range(NUM_TASKS)
+    }
+    failed = [rank for rank, report in reports.items() if report["failures"]]
+    assert failed
+    merged = merge_shards(tmp_path, NUM_TASKS, make_selector())
+    assert merged.trees + len(merged.failures) == len(PROBLEMS)
+    forget_failures(executor, tmp_path)
+    assert executor.get_incomplete_ranks() == failed
+
+
+@pytest.mark.parametrize("num_tasks", [0, 13])
+def test_a_number_of_tasks_that_does_not_fit_is_refused(tmp_path, num_tasks):
+    with pytest.raises(InvalidInputError, match=f"num_tasks={num_tasks} is out of range"):
+        write_shards(PROBLEMS, tmp_path / "run", num_tasks, {})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("problems", "num_tasks", "settings"), [(PROBLEMS[1:], 4, {}), (PROBLEMS, 3, {}), (PROBLEMS, 4, {"seed": 1})]
+)
+def test_a_directory_of_another_run_is_refused(tmp_path, problems, num_tasks, settings):
+    write_shards(PROBLEMS, tmp_path, 4, {"seed": 0})
+    before = files_of(tmp_path)
+    with pytest.raises(InvalidInputError, match="holds a run with another configuration"):
+        write_shards(problems, tmp_path, num_tasks, {"seed": 0, **settings})
+    assert files_of(tmp_path) == before
+
+
+def test_tasks_that_are_not_finished_are_not_merged(tmp_path):
+    write_shards(PROBLEMS, tmp_path, 3, {})
+    with pytest.raises(InvalidInputError, match="task 0 .* has no dataset"):
+        merge_shards(tmp_path, 3, make_selector())
+    assert not (tmp_path / "dataset").exists()
+
+
+def slurm_arguments(directory, **options):
+    return build_trees_at_scale.Arguments(
+        executor="slurm", slurm_partition="gpu", gpus_per_task=1, num_workers=3, output_dir=str(directory), **options
+    )
+
+
+def test_slurm_gets_an_array_of_tasks_and_a_merge_after_them(tmp_path, monkeypatch, one_process):
+    programs, jobs = tmp_path / "bin", tmp_path / "jobs"
+    programs.mkdir()
+    jobs.mkdir()
+    for name in ("sbatch", "srun", "scontrol"):
+        (programs / name).symlink_to(ROOT / "tests" / "mock_slurm.py")
+    monkeypatch.setenv("PATH", f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("MOCK_SLURM_JOBS", str(jobs))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    arguments = slurm_arguments(tmp_path / "run", slurm_environment="echo environment")
+    step = make_step(tmp_path / "run", tmp_path / "log")
+    merge = MergeShards(tmp_path / "run", NUM_TASKS, make_selector)
+    builder = build_trees_at_scale.make_executor(arguments, step, "build", NUM_TASKS)
+    build_trees_at_scale.submit(
+        build_trees_at_scale.make_executor(arguments, merge, "merge", 1, depends=builder, skip_completed=False)
+    )
+    script = (jobs / "1.sh").read_text()
+    for line in ("--partition=gpu", "--array=0-2%3", "--gpus=1", "--time=24:00:00", "--mem-per-cpu=4G"):
+        assert f"#SBATCH {line}\n" in script
+    assert "echo environment\n" in script
+    assert "--dependency=afterok:1" in (jobs / "3.options").read_text()  # 2 sums up datatrove's statistics
+    assert not list(jobs.glob("*.failed")), (jobs / "1.0.out").read_text()
+    assert files_of(tmp_path / "run" / "dataset") == one_process[0]
+
+
+def test_slurm_without_sbatch_is_one_clear_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    step = make_step(tmp_path / "run", tmp_path / "log")
+    builder = build_trees_at_scale.make_executor(slurm_arguments(tmp_path / "run"), step, "build", NUM_TASKS)
+    merge = MergeShards(tmp_path / "run", NUM_TASKS, make_selector)
+    merger = build_trees_at_scale.make_executor(
+        slurm_arguments(tmp_path / "run"), merge, "merge", 1, depends=builder, skip_completed=False
+    )
+    with pytest.raises(InvalidInputError, match="sbatch does not work here"):
+        build_trees_at_scale.submit(merger)
+
+
+def test_a_ray_cluster_makes_the_same_dataset(tmp_path, monkeypatch, one_process):
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    arguments = build_trees_at_scale.Arguments(
+        executor="ray", output_dir=str(tmp_path), num_workers=2, memory_per_cpu=1
+    )
+    build_trees_at_scale.start_ray(None)
+    try:
+        executor = build_trees_at_scale.make_executor(
+            arguments, make_step(tmp_path, tmp_path / "log"), "build", NUM_TASKS
+        )
+        executor.run()
+        assert executor.get_incomplete_ranks() == []
+    finally:
+        ray.shutdown()
+    merge_shards(tmp_path, NUM_TASKS, make_selector())
+    assert files_of(tmp_path / "dataset") == one_process[0]
+
+
+def test_the_recipe_in_two_tasks_and_again(run, tmp_path, tiny_model_directory):  # noqa: F811
+    args = [
+        "--model", tiny_model_directory, "--problems", "letters", "--num_problems", "4", "--output_dir", "run",
+        "--num_simulations", "2", "--min_right", "1", "--max_right", "1", "--max_new_tokens", "8", "--max_depth", "4",
+        "--num_tasks", "2", "--num_workers", "1",
+    ]  # fmt: skip
+    result = run("build_trees_at_scale", *args)
+    assert result.returncode == 0, result.stderr
+    assert sorted(path.name for path in (tmp_path / "run" / "tasks").iterdir()) == ["00000", "00001"]
+    dataset = files_of(tmp_path / "run" / "dataset")
+    again = run("build_trees_at_scale", *args, "--trees_in_flight", "2")
+    assert again.returncode == 0, again.stderr
+    assert files_of(tmp_path / "run" / "dataset") == dataset
+    refused = run("build_trees_at_scale", *args, "--temperature", "0.1")
+    assert refused.returncode == 2
+    assert "holds a run with another configuration" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--executor", "cloud"], "executor='cloud' is unknown: use one of local, slurm, ray"),
+        (["--executor", "slurm"], "slurm_partition is not given"),
+        (["--num_tasks", "0"], "num_tasks=0 is out of range"),
+        (["--num_workers", "0"], "num_workers=0 is out of range"),
+        (["--num_tasks", "9", "--num_problems", "2"], "num_tasks=9 is out of range"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(run, tmp_path, args, message):  # noqa: F811
+    result = run("build_trees_at_scale", "--output_dir", "run", *args)
+    assert result.returncode == 2
+    assert message in result.stderr.strip().splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_explains_every_argument(run):  # noqa: F811
+    result = run("build_trees_at_scale", "--help")
+    assert result.returncode == 0
+    for field in build_trees_at_scale.Arguments.__dataclass_fields__.values():
+        assert f"--{field.name}" in result.stdout
+        assert field.metadata["help"]
