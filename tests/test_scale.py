@@ -225,6 +225,8 @@ def test_the_recipe_in_two_tasks_and_again(run, tmp_path, tiny_model_directory):
         (["--num_tasks", "0"], "num_tasks=0 is out of range"),
         (["--num_workers", "0"], "num_workers=0 is out of range"),
         (["--num_tasks", "9", "--num_problems", "2"], "num_tasks=9 is out of range"),
+        (["--server_token", "secret"], "server_token would be written into files of the tasks"),
+        (["--dry_run", "true"], "dry_run is not for many tasks"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(run, tmp_path, args, message):  # noqa: F811
