@@ -110,14 +110,22 @@ def tree_arguments(arguments: Arguments, run: Path, seed: int) -> build_trees.Ar
     return recipe.parse(build_trees.Arguments, None, [*config, *changes])
 
 
+def load_engine(model: str):
+    """A model in this process; starter is the built-in one."""
+    from hf_treecot.engines.local import LocalEngine
+    from hf_treecot.starter.training import starter_model
+
+    return LocalEngine.from_pretrained(str(starter_model()) if model == "starter" else model)
+
+
 def sample_best_of_n(problems: list[Problem], num_tokens: int, settings: build_trees.Arguments) -> list[dict]:
     """
     SFT rows without a tree: whole chains are sampled for all problems, round after round, until as many tokens are
     generated as the trees took; of each problem's right chains the longest is taken, as of a tree's.
     """
-    from hf_treecot.evaluation.answers import answer_all
+    from hf_treecot.evaluation.outputs import answer_all
 
-    engine = build_trees.load_engines(settings)["generator"]
+    engine = load_engine(settings.model)
     right: dict[str, dict[str, int]] = {}
     generated = 0
     for number in count():
@@ -219,10 +227,9 @@ def train_stage(run: Path, name: str, seed: int, settings: build_trees.Arguments
 def evaluate_stage(arguments: Arguments, model: Path | str, seed: int) -> list[dict]:
     """Right or not and answered or not, for every held-out problem, greedy and sampled."""
     from hf_treecot.diagnostics import has_answer
-    from hf_treecot.engines.local import LocalEngine
-    from hf_treecot.evaluation.answers import answer_all, summarize
+    from hf_treecot.evaluation.outputs import answer_all, summarize
 
-    engine = LocalEngine.from_pretrained(str(model))
+    engine = load_engine(str(model))
     figures = []
     for source in SOURCES:
         problems = load_problems(source, limit=arguments.num_evaluated, seed=99)

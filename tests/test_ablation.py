@@ -80,7 +80,7 @@ def test_stages_run_once(run, tmp_path, monkeypatch, tiny_model_directory):  # n
     kept = {path: path.read_bytes() for path in (directory / "figures").iterdir()}
     assert {path.stem for path in kept} == {"base", "sft", "dpo", "masking"}
     assert len(json.loads(kept[directory / "figures" / "dpo.json"])) == 4
-    monkeypatch.setattr("hf_treecot.evaluation.answers.answer_all", None)  # nothing is answered again
+    monkeypatch.setattr("hf_treecot.evaluation.outputs.answer_all", None)  # nothing is answered again
     again = run("ablation", *args, "--output_dir", "run", "--stages", "base", "sft", "dpo", "masking")
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("is done") == 0

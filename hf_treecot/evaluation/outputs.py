@@ -1,0 +1,109 @@
+"""Answer problems with an engine, and say how often it is right, and how often it has no answer at all.
+
+This room knows engines and verifiers, nothing of lighteval, searches or training: the ablation asks for outputs here,
+as lighteval's tasks would weigh too much for hundreds of small evaluations.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from tqdm.asyncio import tqdm_asyncio
+
+from ..diagnostics import answer_thought, has_answer, repetition
+from ..engines.engine import Engine, Request
+from ..errors import VerifierError
+from ..problems import Problem
+from ..verifiers import Verdict
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    One output for one problem.
+
+    Args:
+        problem_id (`str`): The problem.
+        text (`str`): The whole output.
+        tokens (`int`): Its length.
+        truncated (`bool`): Whether it ran into its limit.
+        reward (`float`, *optional*): The verifier's; None if the verifier failed.
+    """
+
+    problem_id: str
+    text: str
+    tokens: int
+    truncated: bool
+    reward: float | None
+
+
+async def answer_problems(
+    problems: Sequence[Problem],
+    engine: Engine,
+    verify: Callable[[str, Problem], Awaitable[Verdict]],
+    *,
+    max_new_tokens: int = 1024,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+) -> list[Answer]:
+    """
+    One output for every problem.
+
+    Args:
+        problems (`Sequence[Problem]`): What to answer.
+        engine ([`Engine`]): Who answers.
+        verify (`Callable`): As [`VerifierPool.verify`].
+        max_new_tokens (`int`): Tokens of an output.
+        temperature, top_p (`float`): Sampling; temperature 0 is greedy.
+        seed (`int`): Of the samples.
+
+    Returns:
+        `list[Answer]`: In the order of the problems.
+    """
+
+    async def answer(problem: Problem) -> Answer:
+        digest = hashlib.blake2b(f"{seed}/{problem.problem_id}".encode(), digest_size=4).digest()
+        prompt = engine.render_chat([{"role": "user", "content": problem.prompt}])
+        request = Request(prompt, (), max_new_tokens, temperature, top_p, int.from_bytes(digest))
+        completion = await engine.generate(request)
+        try:
+            reward = (await verify(answer_thought(completion.text), problem)).reward
+        except VerifierError:  # counted by `summarize`: no reward is not a reward of 0
+            reward = None
+        return Answer(
+            problem.problem_id, completion.text, completion.tokens, completion.finish_reason == "length", reward
+        )
+
+    return await tqdm_asyncio.gather(*(answer(problem) for problem in problems), desc="Answers", unit="problem")
+
+
+def summarize(answers: Sequence[Answer]) -> dict[str, float]:
+    """
+    Accuracy and how outputs fail, as shares of all outputs; `length` in tokens.
+
+    Args:
+        answers (`Sequence[Answer]`): At least one.
+    """
+    count = len(answers)
+    rewards = [answer.reward for answer in answers if answer.reward is not None]
+    return {
+        "accuracy": sum(reward > 0.5 for reward in rewards) / max(len(rewards), 1),
+        "no_answer_rate": sum(not has_answer(answer.text) for answer in answers) / count,
+        "truncated": sum(answer.truncated for answer in answers) / count,
+        "repetition": sum(repetition(answer.text) for answer in answers) / count,
+        "length": sum(answer.tokens for answer in answers) / count,
+        "verifier_failures": (count - len(rewards)) / count,
+    }
+
+
+def answer_all(problems: Sequence[Problem], engine: Engine, **options) -> list[Answer]:
+    """[`answer_problems`] with verifier processes of its own, for those who run no event loop."""
+    from ..verifiers.worker import VerifierPool
+
+    async def run() -> list[Answer]:
+        async with VerifierPool() as pool:
+            return await answer_problems(problems, engine, pool.verify, **options)
+
+    return asyncio.run(run())
