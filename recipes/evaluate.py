@@ -241,7 +241,8 @@ def main() -> None:
     rows = recipe.run(lambda: evaluate(arguments), "Run the same command again: it goes on where it was.")
     from hf_treecot.evaluation.comparison import markdown, plot, table
 
-    Console().print(table(rows))
+    console = Console()
+    console.print(table(rows, console.width))
     directory = Path(arguments.output_dir)
     (directory / "table.md").write_text(markdown(rows), encoding="utf-8")
     plot(rows, Path(arguments.plot or directory / "plot.png"))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .run import Figures
 
 
+WIDE = 160  # columns of a terminal
 COLUMNS = ("accuracy", "no_answer_rate", "repetition_rate", "over_reflection_rate", "length", "tokens")
 
 
@@ -82,10 +83,22 @@ def _order(name: str) -> tuple[str, int]:
     return kind, int(number) if number.isdigit() else 0
 
 
-def table(rows: Sequence[dict[str, Any]]) -> Table:
-    """The rows for a terminal."""
+def table(rows: Sequence[dict[str, Any]], width: int = WIDE) -> Table:
+    """
+    The rows for a terminal.
+
+    Args:
+        rows (`Sequence[dict]`): As of [`rows_of`].
+        width (`int`): Columns of the terminal; in a narrow one there is no room for intervals.
+    """
     heads, lines = _grid(rows)
-    result = Table(*heads, title="Percent, with 95 % bootstrap intervals")
+    title = "Percent, with 95 % bootstrap intervals"
+    if width < WIDE:
+        title = "Percent (intervals are in table.md)"
+        lines = [[*line[:3], *(figure.partition(" (")[0] for figure in line[3:])] for line in lines]
+    result = Table(title=title, padding=0)
+    for head in heads:
+        result.add_column(head, no_wrap=head in ("model", "task"), overflow="fold")
     for line in lines:
         result.add_row(*line)
     return result
