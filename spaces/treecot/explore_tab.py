@@ -136,7 +136,11 @@ def explore_tab(demo: gr.Blocks, workspace: Workspace) -> Explore:
     gr.on([open_button.click, source.submit], **opening)
     if workspace.source:
         demo.load(**opening)
-    gr.on([c.change for c in query], lambda s, *v: turn(s, 0, *v), [opened, *query], shown, **PRIVATE)
+    # What is typed while the page still answers an earlier change must not be lost.
+    gr.on(
+        [c.change for c in query], lambda s, *v: turn(s, 0, *v), [opened, *query], shown,
+        trigger_mode="always_last", **PRIVATE,
+    )  # fmt: skip
     back.click(lambda s, n, *v: turn(s, n - 1, *v), [opened, page, *query], shown, **PRIVATE)
     forward.click(lambda s, n, *v: turn(s, n + 1, *v), [opened, page, *query], shown, **PRIVATE)
     listing.change(show, [opened, listing, constant], [title, view, node, pair, chosen], **PRIVATE)
