@@ -1,6 +1,7 @@
 """The Space in headless Chromium: what a person does, and that nothing goes wrong or out on the way."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -30,6 +31,9 @@ SCREENSHOTS = os.environ.get("TREECOT_SCREENSHOTS")  # a directory to keep them 
 
 
 SCALE = "[...document.querySelectorAll('#tree, #tree *')].find(e => e.treeView).treeView.scale"
+
+
+SETTLING = 700  # milliseconds: no visitor types as early as a test, before Gradio has set all its components
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +102,7 @@ class Visitor:
         page.on("request", lambda request: self.note_request(request.url))
         page.goto(self.space.url)
         expect(page.locator("#problem-list label").first).to_be_visible()
+        page.wait_for_timeout(SETTLING)
 
     def note_request(self, url):
         if not url.startswith((self.space.url, "data:", "blob:")):
@@ -110,7 +115,13 @@ class Visitor:
         """Open the tree of the first problem that holds a text."""
         if not self.page.locator("#filter-text textarea, #filter-text input").first.is_visible():
             self.page.get_by_role("button", name="Filter and order").click()
-        self.page.locator("#filter-text").locator("textarea, input").first.fill(text)
+        # Gradio may set its components anew after the page has loaded, and what is typed then is gone: type again.
+        for _ in range(5):
+            self.page.locator("#filter-text").locator("textarea, input").first.fill("")
+            self.page.locator("#filter-text").locator("textarea, input").first.fill(text)
+            with contextlib.suppress(AssertionError):
+                expect(self.page.locator("#place")).to_contain_text("page 1 of 1", timeout=3000)
+                break
         expect(self.page.locator("#place")).to_contain_text("page 1 of 1")
         first = self.page.locator("#problem-list label").first
         expect(first).to_contain_text(text)
@@ -127,6 +138,7 @@ class Visitor:
         box.fill(name)
         box.blur()
         expect(self.page.locator("#judge-item [data-item]")).to_be_visible()
+        self.page.wait_for_timeout(SETTLING)
 
 
 @pytest.fixture

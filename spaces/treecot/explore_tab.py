@@ -135,7 +135,9 @@ def explore_tab(demo: gr.Blocks, workspace: Workspace) -> Explore:
     opening["outputs"] = [alert, opened, problem_source, pattern, *shown, text]
     gr.on([open_button.click, source.submit], **opening)
     if workspace.source:
-        demo.load(**opening)
+        # Not the text of the filter: someone may have begun to type.
+        loading = {"fn": lambda *inputs: open_source(*inputs)[:-1], "outputs": opening["outputs"][:-1]}
+        demo.load(**{**opening, **loading})
     # What is typed while the page still answers an earlier change must not be lost.
     gr.on(
         [c.change for c in query], lambda s, *v: turn(s, 0, *v), [opened, *query], shown,
