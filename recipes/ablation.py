@@ -28,6 +28,7 @@ from hf_treecot.errors import InvalidInputError
 from hf_treecot.evaluation.ablation import draw_figures, table
 from hf_treecot.problems import Problem, load_problems
 from hf_treecot.selection import SelectionConfig, select_preferences, select_sft
+from hf_treecot.starter.training import model_path
 from hf_treecot.tree import Tree
 
 
@@ -111,11 +112,10 @@ def tree_arguments(arguments: Arguments, run: Path, seed: int) -> build_trees.Ar
 
 
 def load_engine(model: str):
-    """A model in this process; starter is the built-in one."""
+    """A model in this process."""
     from hf_treecot.engines.local import LocalEngine
-    from hf_treecot.starter.training import starter_model
 
-    return LocalEngine.from_pretrained(str(starter_model()) if model == "starter" else model)
+    return LocalEngine.from_pretrained(model_path(model))
 
 
 def sample_best_of_n(problems: list[Problem], num_tokens: int, settings: build_trees.Arguments) -> list[dict]:
@@ -175,7 +175,7 @@ def training_rows(run: Path, stage: Stage, seed: int, settings: build_trees.Argu
     if directory.is_dir():
         return directory
     trees = list(load_trees(run / "trees"))
-    tokenizer = AutoTokenizer.from_pretrained(_path(settings.model))
+    tokenizer = AutoTokenizer.from_pretrained(model_path(settings.model))
 
     def tokenize(text: str) -> list[int]:
         return tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -198,7 +198,7 @@ def train_stage(run: Path, name: str, seed: int, settings: build_trees.Arguments
     """Train a stage by its recipe, unless it is trained; the directory of its model."""
     stage, directory = STAGES[name], run / "models" / name
     if not stage.trainer:
-        return _path(settings.model)
+        return model_path(settings.model)
     if (directory / "trainer_state.json").is_file():  # what is saved last
         return directory
     module = {"sft": sft, "cdpo": cdpo, "joint_sft_dpo": joint_sft_dpo}[stage.trainer]
@@ -287,12 +287,6 @@ def ablation(arguments: Arguments) -> str:
     names = [name for name in TABLES["Ladder"] if name in by_seed[0]]
     draw_figures(names, labels, by_seed, directory / "ablation.png")
     return text
-
-
-def _path(model: str) -> Path | str:
-    from hf_treecot.starter.training import starter_model
-
-    return starter_model() if model == "starter" else model
 
 
 def main() -> None:

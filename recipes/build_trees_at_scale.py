@@ -69,12 +69,11 @@ def make_selector(settings: dict) -> Selector:
     """What chooses the rows of the merged dataset."""
     from transformers import AutoTokenizer
 
-    from hf_treecot.starter.training import starter_model
+    from hf_treecot.starter.training import model_path
 
     arguments = build_trees.Arguments(**settings)
     judgements = load_judgements(arguments.judgements) if arguments.judgements else Judgements()
-    name = arguments.tokenizer or arguments.model
-    name = str(starter_model()) if name == "starter" else name
+    name = model_path(arguments.tokenizer or arguments.model)
     tokenizer = AutoTokenizer.from_pretrained(name, revision=arguments.revision)
     config = SelectionConfig(sft=arguments.sft, preference=arguments.preference, max_length=arguments.max_length)
     return Selector(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], config, judgements)

@@ -37,11 +37,11 @@ def select(arguments: Arguments) -> BuildReport:
     """Read the trees one after the other, and write them with other rows."""
     from transformers import AutoTokenizer
 
-    from hf_treecot.starter.training import starter_model
+    from hf_treecot.starter.training import model_path
 
     config = SelectionConfig(**{f.name: getattr(arguments, f.name) for f in fields(SelectionConfig)})
     trees = load_trees(arguments.trees, revision=arguments.revision)
-    name = str(starter_model()) if arguments.tokenizer == "starter" else arguments.tokenizer
+    name = model_path(arguments.tokenizer)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:

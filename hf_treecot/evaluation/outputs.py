@@ -6,16 +6,15 @@ as lighteval's tasks would weigh too much for hundreds of small evaluations.
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tqdm.asyncio import tqdm_asyncio
 
 from ..diagnostics import answer_thought, has_answer, repetition
-from ..engines.engine import Engine, Request
-from ..errors import VerifierError
+from ..engines.engine import Completion, Engine, Request
 from ..problems import Problem
-from ..verifiers import Verdict
+from ..verifiers.worker import rewards_of
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,9 @@ class Answer:
     reward: float | None
 
 
-async def answer_problems(
+def answer_all(
     problems: Sequence[Problem],
     engine: Engine,
-    verify: Callable[[str, Problem], Awaitable[Verdict]],
     *,
     max_new_tokens: int = 1024,
     temperature: float = 0.0,
@@ -54,7 +52,6 @@ async def answer_problems(
     Args:
         problems (`Sequence[Problem]`): What to answer.
         engine ([`Engine`]): Who answers.
-        verify (`Callable`): As [`VerifierPool.verify`].
         max_new_tokens (`int`): Tokens of an output.
         temperature, top_p (`float`): Sampling; temperature 0 is greedy.
         seed (`int`): Of the samples.
@@ -63,20 +60,19 @@ async def answer_problems(
         `list[Answer]`: In the order of the problems.
     """
 
-    async def answer(problem: Problem) -> Answer:
+    async def answer(problem: Problem) -> Completion:
         digest = hashlib.blake2b(f"{seed}/{problem.problem_id}".encode(), digest_size=4).digest()
         prompt = engine.render_chat([{"role": "user", "content": problem.prompt}])
-        request = Request(prompt, (), max_new_tokens, temperature, top_p, int.from_bytes(digest))
-        completion = await engine.generate(request)
-        try:
-            reward = (await verify(answer_thought(completion.text), problem)).reward
-        except VerifierError:  # counted by `summarize`: no reward is not a reward of 0
-            reward = None
-        return Answer(
-            problem.problem_id, completion.text, completion.tokens, completion.finish_reason == "length", reward
-        )
+        return await engine.generate(Request(prompt, (), max_new_tokens, temperature, top_p, int.from_bytes(digest)))
 
-    return await tqdm_asyncio.gather(*(answer(problem) for problem in problems), desc="Answers", unit="problem")
+    async def run() -> tuple[list[Completion], list[float | None]]:
+        completions = await tqdm_asyncio.gather(*map(answer, problems), desc="Answers", unit="problem")
+        return completions, await rewards_of([answer_thought(c.text) for c in completions], problems)
+
+    return [
+        Answer(problem.problem_id, completion.text, completion.tokens, completion.finish_reason == "length", reward)
+        for problem, completion, reward in zip(problems, *asyncio.run(run()), strict=True)
+    ]
 
 
 def summarize(answers: Sequence[Answer]) -> dict[str, float]:
@@ -96,14 +92,3 @@ def summarize(answers: Sequence[Answer]) -> dict[str, float]:
         "length": sum(answer.tokens for answer in answers) / count,
         "verifier_failures": (count - len(rewards)) / count,
     }
-
-
-def answer_all(problems: Sequence[Problem], engine: Engine, **options) -> list[Answer]:
-    """[`answer_problems`] with verifier processes of its own, for those who run no event loop."""
-    from ..verifiers.worker import VerifierPool
-
-    async def run() -> list[Answer]:
-        async with VerifierPool() as pool:
-            return await answer_problems(problems, engine, pool.verify, **options)
-
-    return asyncio.run(run())

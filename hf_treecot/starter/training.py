@@ -104,6 +104,11 @@ def starter_model(recipe: StarterRecipe | None = None, directory: Path | None = 
     return path
 
 
+def model_path(name: str) -> str:
+    """Where the model that a user names is loaded from: `starter` is the built-in one, trained first if need be."""
+    return str(starter_model()) if name == "starter" else name
+
+
 def train_starter(recipe: StarterRecipe, output_dir: Path) -> None:
     """
     Train the starter model; continues from the last checkpoint in `output_dir` if there is one.

@@ -10,9 +10,9 @@ from transformers.utils import logging
 from trl.models.utils import unwrap_model_for_generation
 
 from ..diagnostics import answer_thought, has_answer, repetition
-from ..errors import InvalidInputError, VerifierError
+from ..errors import InvalidInputError
 from ..problems import Problem
-from ..verifiers.worker import VerifierPool
+from ..verifiers.worker import rewards_of
 
 
 logger = logging.get_logger(__name__)
@@ -102,9 +102,10 @@ class AnswerRateCallback(TrainerCallback):
         # All processes generate equally often: with sharded weights they need one another.
         rounds = -(-len(self.problems) // accelerator.num_processes)
         outputs = self._answer((own + self.problems)[:rounds])[: len(own)]
+        texts = [answer_thought(text) for text, _ in outputs]
         # A thread of its own: in a notebook this one runs an event loop already.
         with ThreadPoolExecutor(1) as executor:
-            rewards = executor.submit(asyncio.run, _verify(own, [text for text, _ in outputs])).result()
+            rewards = executor.submit(asyncio.run, rewards_of(texts, own)).result()
         judged = [reward for reward in rewards if reward is not None]
         sums = torch.tensor(
             [
@@ -184,17 +185,3 @@ class LogProbabilityAlarm(TrainerCallback):
                 f"The chosen answers have become less likely, from {self.first:.3f} to {value:.3f} nats per token at "
                 f"step {state.global_step}: raise alpha or beta, or lower the learning rate."
             )
-
-
-async def _verify(problems: Sequence[Problem], texts: Sequence[str]) -> list[float | None]:
-    """Rewards; None where the verifier failed, which is no reward."""
-    async with VerifierPool() as pool:
-
-        async def reward(text: str, problem: Problem) -> float | None:
-            try:
-                return (await pool.verify(answer_thought(text), problem)).reward
-            except VerifierError as error:
-                logger.warning(str(error))
-                return None
-
-        return await asyncio.gather(*(reward(text, p) for text, p in zip(texts, problems, strict=True)))

@@ -16,7 +16,7 @@ from trl import ModelConfig, get_quantization_config
 from ..errors import InvalidInputError
 from ..hub import push_model
 from ..problems import Problem, load_problems
-from ..starter.training import starter_model
+from ..starter.training import model_path
 from .callbacks import AnswerRateCallback, LogProbabilityAlarm
 
 
@@ -118,19 +118,16 @@ def set_up_model(model: ModelConfig, training: TrainingArguments) -> str:
         )
     if model.model_name_or_path is None:
         raise InvalidInputError("model_name_or_path is not given: name a model of the Hub, a directory, or starter")
-    if model.model_name_or_path == "starter":
-        return str(starter_model())
+    path = model_path(model.model_name_or_path)
     try:
-        AutoConfig.from_pretrained(
-            model.model_name_or_path, revision=model.model_revision, trust_remote_code=training.trust_remote_code
-        )
+        AutoConfig.from_pretrained(path, revision=model.model_revision, trust_remote_code=training.trust_remote_code)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InvalidInputError(
             f"model_name_or_path={model.model_name_or_path!r} cannot be loaded ({reason}): "
             "give a Hub name, the directory of a model, or starter"
         ) from error
-    return model.model_name_or_path
+    return path
 
 
 def train(trainer: Trainer, script: ScriptArguments, problems: list[Problem]) -> None:

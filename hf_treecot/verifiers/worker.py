@@ -8,11 +8,13 @@ the workers, so that a pool may be asked from any thread and any event loop.
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 
 from ..errors import InvalidInputError, VerifierError
@@ -20,6 +22,7 @@ from ..problems import Problem
 from . import Verdict, load_verifier, prepare_verifier
 
 
+logger = logging.getLogger(__name__)
 MEBIBYTE = 2**20
 ORPHAN_FACTOR = 2  # a worker whose parent is gone ends itself after so many time limits
 
@@ -171,6 +174,26 @@ class VerifierPool:
         if not isinstance(reply, dict):
             raise ValueError(f"expected a mapping, got {line[:200]!r}")
         return reply
+
+
+async def rewards_of(answers: Sequence[str], problems: Sequence[Problem]) -> list[float | None]:
+    """
+    Rewards of answers, by a pool of their own; None, and a warning, where the verifier failed: that is no reward.
+
+    Args:
+        answers (`Sequence[str]`): Texts of answer thoughts.
+        problems (`Sequence[Problem]`): Their problems.
+    """
+    async with VerifierPool() as pool:
+
+        async def reward(answer: str, problem: Problem) -> float | None:
+            try:
+                return (await pool.verify(answer, problem)).reward
+            except VerifierError as error:
+                logger.warning(str(error))
+                return None
+
+        return await asyncio.gather(*map(reward, answers, problems))
 
 
 def _fault(reply: dict) -> str:

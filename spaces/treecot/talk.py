@@ -21,7 +21,7 @@ from hf_treecot.errors import ContextLengthError, EngineError, InvalidInputError
 from hf_treecot.pattern import load_pattern
 from hf_treecot.problems import Problem
 from hf_treecot.search import SearchConfig, search
-from hf_treecot.starter.training import starter_model
+from hf_treecot.starter.training import model_path
 from hf_treecot.tree import Tree
 from hf_treecot.verifiers import Verdict
 from hf_treecot.verifiers.extraction import final_answer
@@ -108,7 +108,7 @@ class Models:
             if name not in self._loaded:
                 while len(self._loaded) >= 2:  # nobody uses it: one visitor generates at a time
                     self._loaded.pop(next(iter(self._loaded))).close()
-                self._loaded[name] = LocalEngine.from_pretrained(str(starter_model()) if name == "starter" else name)
+                self._loaded[name] = LocalEngine.from_pretrained(model_path(name))
             self._loaded[name] = self._loaded.pop(name)  # the last one used goes last
             return self._loaded[name]
 
