@@ -3,7 +3,7 @@
     python recipes/evaluate.py --models starter runs/demo/sft runs/demo/joint_sft_dpo
     python recipes/evaluate.py --models Qwen/Qwen2.5-1.5B-Instruct --tasks gsm8k ifeval --num_problems 200
     python recipes/evaluate.py --models starter --decoding greedy sample mcts --k 8
-    python recipes/evaluate.py --models openai:http://127.0.0.1:8000 --tasks gsm8k
+    python recipes/evaluate.py --models openai+http://127.0.0.1:8000 --tasks gsm8k
 
 Run the same command again after any interruption: it goes on where it was. Results and details are in lighteval's
 layout; the table and the plot are made from them.
@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hf_treecot import recipe
+from hf_treecot.engines.loading import open_engines, server_arguments
 from hf_treecot.errors import InvalidInputError
 
 
 # A script's directory comes first in the search path, where this file would stand for the library named `evaluate`.
 sys.path[:] = [path for path in sys.path if Path(path).absolute() != Path(__file__).absolute().parent]
-SERVERS = ("openai", "tgi")
 
 
 @dataclass
@@ -33,8 +33,9 @@ class Arguments:
     models: list[str] = field(
         default_factory=lambda: ["starter"],
         metadata={
-            "help": "Hub names, directories (also of adapters), servers (openai:URL, tgi:URL); starter: the built-in "
-            "one. The first is what the others are compared with."
+            "help": "Hub names, directories (also of adapters), servers (openai+URL, tgi+URL; with #TOKENIZER at the "
+            "end if it is not that of the model that the server reports); starter: the built-in one. The others are "
+            "compared with the first."
         },
     )
     tasks: list[str] = field(
@@ -75,7 +76,6 @@ class Arguments:
     revision: str | None = field(default=None, metadata={"help": "Revision of the models."})
     dtype: str | None = field(default=None, metadata={"help": "float32, bfloat16, float64 (exact in any batch)."})
     trust_remote_code: bool = field(default=False, metadata={"help": "Run code that comes with a model."})
-    tokenizer: str | None = field(default=None, metadata={"help": "Of servers that do not name theirs."})
     max_batch_size: int = field(default=64, metadata={"help": "Requests that a model works on at the same time."})
     seed: int = field(default=0, metadata={"help": "Seed of the samples and searches."})
     output_dir: str = field(default="runs/evaluation", metadata={"help": "Where results, details and journal go."})
@@ -91,9 +91,9 @@ def short_names(models: list[str]) -> dict[str, str]:
     """What models are called in results: Hub names as they are, directories by as few parts as tell them apart."""
     names = {}
     for model in dict.fromkeys(models):
-        kind, _, url = model.partition(":")
-        if kind in SERVERS and url:
-            names[model] = f"{kind}-{url.rpartition('//')[2].strip('/').replace('/', '-').replace(':', '-')}"
+        if server := server_arguments(model):
+            address = server.servers[0].rpartition("//")[2]
+            names[model] = f"{server.engine}-{address.replace('/', '-').replace(':', '-')}"
         elif not Path(model).is_dir():
             names[model] = model
         else:
@@ -120,12 +120,8 @@ async def open_journaled(model: str, arguments: Arguments) -> AsyncIterator:
 @asynccontextmanager
 async def open_engine(model: str, arguments: Arguments) -> AsyncIterator:
     """The engine of a model, closed at the end of the block."""
-    kind, _, url = model.partition(":")
-    if kind in SERVERS and url:
-        from hf_treecot.engines.loading import EngineArguments, open_engines
-
-        options = EngineArguments(model="starter", engine=kind, servers=[url], tokenizer=arguments.tokenizer)
-        async with open_engines(options) as engines:
+    if server := server_arguments(model):
+        async with open_engines(server) as engines:
             yield engines["generator"]
         return
     from hf_treecot.engines.local import LocalEngine

@@ -173,6 +173,9 @@ def test_a_conversation_is_judged_turn_by_turn():
     assert result["turn_1_prompt_level_strict_acc"] == [1.0]
     assert result["turn_2_inst_level_strict_acc"] == [0.0, 0.0]
     assert result["turn_3_inst_level_loose_acc"] == [0.0, 0.0]
+    # What the authors report: the mean of the four accuracies of a turn, each over all problems.
+    mean = summarize("turn_2_mean_acc", [result["turn_2_mean_acc"], [[1.0]] * 4])["turn_2_mean_acc"]
+    assert mean == pytest.approx((1 / 2 + 1 / 3 + 1 / 2 + 1 / 3) / 4)
     assert result["no_answer_rate"] == pytest.approx(1 / 3)
     with pytest.raises(InvalidInputError, match="a conversation of 3 turns"):
         figures(["all of this is fine with me"], turns, kind=CONVERSATION, k=1)

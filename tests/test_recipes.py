@@ -18,6 +18,8 @@ from hf_treecot.engines.journal import Journal
 from hf_treecot.trainers import CDPOConfig, JointSFTDPOConfig
 from hf_treecot.trainers.script import ScriptArguments
 
+from .servers.backends import ScriptedBackend
+from .servers.running import serve
 from .test_builder import small_build
 
 
@@ -268,6 +270,32 @@ def test_evaluate_from_the_command_line_and_again(run, tmp_path, tiny_model_dire
 
 
 @needs_lighteval
+@pytest.mark.parametrize("kind", ["openai", "tgi"])
+def test_evaluate_models_on_servers(kind, run, tmp_path):
+    """By search too; and again, which asks the server for no completion."""
+    server = importlib.import_module(f"tests.servers.{kind}")
+    backend = ScriptedBackend()
+    backend.tokenizer.save_pretrained(tmp_path / "tokenizer")
+    with serve(app := server.make_app(backend)) as url:
+        args = [
+            "--models", f"{kind}+{url}#tokenizer", "--tasks", "letters", "--num_problems", 4, "--max_new_tokens", 32,
+            "--decoding", "greedy", "sample", "mcts", "--k", 2, "--output_dir", "out",
+        ]  # fmt: skip
+        first = run("evaluate", *args)
+        assert first.returncode == 0, first.stderr
+        rows = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+        assert {row["model"] for row in rows} == {f"{kind}-{url[7:].replace(':', '-')}"}
+        assert [(row["decoding"], row["count"]) for row in rows] == [("greedy", 4), ("sample", 4), ("mcts", 4)]
+        assert rows[1]["tokens"] == rows[2]["tokens"] > 0
+        asked = [request for request in app.state.requests if request.max_new_tokens > 1]  # one sees the tokenizer
+        assert len(asked) > 12
+        again = run("evaluate", *args)
+        assert again.returncode == 0, again.stderr
+        assert [request for request in app.state.requests if request.max_new_tokens > 1] == asked
+        assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == rows
+
+
+@needs_lighteval
 def test_evaluate_problems_of_ones_own(run, tmp_path, tiny_model_directory):
     (tmp_path / "mine.jsonl").write_text('{"prompt": "What is 6 times 7?", "answer": "42"}\n' * 2)
     args = ["--models", tiny_model_directory, "--max_new_tokens", 4, "--output_dir", "out", "--output", "f.json"]
@@ -293,6 +321,7 @@ def test_evaluate_problems_of_ones_own(run, tmp_path, tiny_model_directory):
         (["--num_problems", "0"], "num_problems=0 is out of range"),
         (["--models", "no/such/model"], "model 'no/such/model' cannot be loaded"),
         (["--models", "untemplated"], "has no chat template"),
+        (["--models", "tgi+localhost:8080"], "server 'localhost:8080' is no base URL: write it as http://host:port"),
         (["--output_dir", "file"], "output_dir='file' cannot be made"),
         (["--prompt", "none"], "prompt='none' is unknown"),
     ],

@@ -17,6 +17,14 @@ def test_estimate_of_what_is_known():
     assert estimate([3.0, 0.0], [3, 1]).value == 0.75  # of four things three
 
 
+def test_the_mean_of_several_figures():
+    """Of prompts one in two, of instructions three in four."""
+    result = estimate([[1, 3], [0, 0]], [[1, 3], [1, 1]])
+    assert result.value == (0.5 + 0.75) / 2
+    assert (result.low, result.high) == (0.0, 1.0)
+    assert math.isnan(estimate([[1.0, 0.0]], [[1, 0]]).value)
+
+
 def test_intervals_hold_the_truth_as_often_as_they_say():
     rng = random.Random(0)
     held = 0

@@ -76,6 +76,24 @@ class EngineArguments:
     )
 
 
+def server_arguments(name: str) -> EngineArguments | None:
+    """
+    The arguments of a model that is named by its server; None if a name is not of that form.
+
+    Args:
+        name (`str`): `tgi+http://host:port` or `openai+http://host:port`, with `#` and a tokenizer at the end if it
+            is not that of the model that the server reports.
+
+    Raises:
+        InvalidInputError: The URL is none, or holds credentials.
+    """
+    kind, plus, address = name.partition("+")
+    if not plus or kind not in ENGINES[1:]:
+        return None
+    url, _, tokenizer = address.partition("#")
+    return EngineArguments(engine=kind, servers=[check_url(url)], tokenizer=tokenizer or None)
+
+
 @asynccontextmanager
 async def open_engines(arguments: EngineArguments) -> AsyncIterator[dict[str, Engine]]:
     """

@@ -32,6 +32,7 @@ NO_ANSWER = ("truncated", "looping", "none_given", "unparseable")
 PARTS = {"/8": 1 / 8, "/4": 1 / 4, "/2": 1 / 2, "": 1.0}  # of the tokens that were spent on a problem
 # As lighteval's own IFEval calls them.
 FOLLOWING = ("prompt_level_strict_acc", "inst_level_strict_acc", "prompt_level_loose_acc", "inst_level_loose_acc")
+MEAN = "mean_acc"  # of the four, over all problems: what Multi-IF's authors report of a turn
 
 
 @dataclass
@@ -240,8 +241,8 @@ def within_tokens(rewards, response: ModelResponse, tokens: int, outputs: Sequen
     }
 
 
-def following(problems: Sequence[Problem], outputs: Sequence[Sequence[Reply]]) -> dict[str, float | list[float]]:
-    """IFEval's four accuracies, of the replies to every turn; in a conversation they are lists by turn."""
+def following(problems: Sequence[Problem], outputs: Sequence[Sequence[Reply]]) -> dict[str, list]:
+    """IFEval's four accuracies, a value for each prompt or instruction; in a conversation by turn, with their mean."""
     loose = [replace(p, answer=json.dumps({**json.loads(p.answer), "loose": True})) for p in problems]
     replies = [reply for output in outputs for reply in output]
     verdicts = verify_all([reply.text for reply in replies], loose * len(outputs))
@@ -254,6 +255,9 @@ def following(problems: Sequence[Problem], outputs: Sequence[Sequence[Reply]]) -
                 followed = followed_instructions(verdict, json.loads(problems[turn].answer)["instructions"])
                 figures.setdefault(f"{prefix}prompt_level_{mode}_acc", []).append(float(all(followed)))
                 figures.setdefault(f"{prefix}inst_level_{mode}_acc", []).extend(map(float, followed))
+    if len(problems) > 1:
+        for turn in range(1, len(problems) + 1):
+            figures[f"turn_{turn}_{MEAN}"] = [figures.get(f"turn_{turn}_{name}", []) for name in FOLLOWING]
     return figures
 
 
@@ -278,7 +282,7 @@ def metric_names(kind: str, k: int) -> list[str]:
     if kind == INSTRUCTIONS:
         names += FOLLOWING
     if kind == CONVERSATION:
-        names += [f"turn_{turn}_{name}" for turn in (1, 2, 3) for name in FOLLOWING]
+        names += [f"turn_{turn}_{name}" for turn in (1, 2, 3) for name in (*FOLLOWING, MEAN)]
     names += [f"test@tokens{part}" for part in PARTS]
     if k > 1:
         names += [f"{name}@{count}" for name in ("pass", "maj", "test") for count in sample_counts(k)]
@@ -310,11 +314,14 @@ def summarize(name: str, values: Sequence[float | Sequence[float]]) -> dict[str,
 
     Args:
         name (`str`): Its name.
-        values (`Sequence`): One a problem; lists where a problem has several, as with instructions.
+        values (`Sequence`): One a problem; lists where a problem has several, as with instructions; lists of lists
+            for the mean of several figures.
     """
-    lists = [value if isinstance(value, (list, tuple)) else [value] for value in values]
-    lists = [[v for v in group if not math.isnan(v)] for group in lists]
-    result = estimate([sum(group) for group in lists], [len(group) for group in lists])
+    lists = [value if isinstance(value, list) else [value] for value in values]
+    if not name.endswith(MEAN):
+        lists = [[[v for v in group if not math.isnan(v)]] for group in lists]
+    sums = [[sum(group) for group in groups] for groups in lists]
+    result = estimate(sums, [[len(group) for group in groups] for groups in lists])
     return {
         name: result.value,
         f"{name}_stderr": result.standard_error,

@@ -54,8 +54,9 @@ def estimate(
     The mean over problems, with a bootstrap interval.
 
     Args:
-        values (`Sequence[float]`): One a problem; NaN is left out. With weights, sums.
-        weights (`Sequence[float]`, *optional*): How many things each value is the sum of, if not one.
+        values (`Sequence[float]` or an array of shape (problems, figures)): One a problem; NaN is left out. With
+            weights, sums. Of several figures, the mean of their means.
+        weights (*optional*): How many things each value is the sum of, if not one; of the same shape.
         level (`float`): Of the interval.
         seed (`int`): Of the resampling.
 
@@ -64,18 +65,23 @@ def estimate(
     """
     values = numpy.asarray(values, dtype=float)
     weights = numpy.ones_like(values) if weights is None else numpy.asarray(weights, dtype=float)
-    values, weights = values[~numpy.isnan(values)], weights[~numpy.isnan(values)]
-    if not weights.sum():
+    values, weights = (array[:, None] if array.ndim == 1 else array for array in (values, weights))
+    known = ~numpy.isnan(values).any(axis=1)
+    values, weights = values[known], weights[known]
+    if not weights.sum(axis=0).all():
         return Estimate(*[float("nan")] * 4)
-    mean = float(values.sum() / weights.sum())
-    if len(values) < 2 or numpy.ptp(values) == numpy.ptp(weights) == 0:
+
+    def mean_of_ratios(*columns, axis=-1):
+        sums = [column.sum(axis) for column in columns]
+        pairs = zip(sums[: len(sums) // 2], sums[len(sums) // 2 :], strict=True)
+        return numpy.mean([v / numpy.maximum(w, 1e-12) for v, w in pairs], axis=0)
+
+    columns = (*values.T, *weights.T)
+    mean = float(mean_of_ratios(*columns))
+    if len(values) < 2 or all(numpy.ptp(column) == 0 for column in columns):
         return Estimate(mean, mean, mean, 0.0)
-
-    def ratio(v, w, axis=-1):
-        return v.sum(axis) / numpy.maximum(w.sum(axis), 1e-12)
-
     result = bootstrap(
-        (values, weights), ratio, paired=True, vectorized=True, method="percentile", confidence_level=level,
+        columns, mean_of_ratios, paired=True, vectorized=True, method="percentile", confidence_level=level,
         n_resamples=RESAMPLES, rng=numpy.random.default_rng(seed),
     )  # fmt: skip
     return Estimate(mean, *map(float, result.confidence_interval), float(result.standard_error))

@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import wait
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from hf_treecot.diagnostics import answer_thought
 from hf_treecot.engines.engine import Engine, Request
+from hf_treecot.engines.loading import open_engines, server_arguments
 from hf_treecot.engines.local import LocalEngine
 from hf_treecot.errors import ContextLengthError, EngineError, InvalidInputError
 from hf_treecot.pattern import load_pattern
@@ -29,7 +30,6 @@ from hf_treecot.verifiers.extraction import final_answer
 
 PIECE = 16  # tokens that are asked for at a time: a longer one streams less often
 REFRESH = 0.15  # seconds
-SERVERS = ("tgi+", "openai+")
 PATIENCE = 5.0  # seconds to wait for a server that is down
 
 
@@ -69,8 +69,7 @@ class Models:
     The models that may be talked to. Two of them stay loaded.
 
     Args:
-        names (`list[str]`): `"starter"`, directories, Hub names, or servers as `tgi+http://…` or `openai+http://…`,
-            with `#` and a tokenizer at the end if it is not that of the model that the server reports.
+        names (`list[str]`): `"starter"`, directories, Hub names, or servers; see [`server_arguments`].
         any_other (`bool`): Whether a visitor may name another one. Not on a public Space.
     """
 
@@ -89,15 +88,8 @@ class Models:
         """
         if not name or (name not in self.names and not self.any_other):
             raise InvalidInputError(f"model {name!r} is not offered here: use one of {', '.join(self.names)}")
-        if name.startswith(SERVERS):
-            from hf_treecot.engines.loading import EngineArguments, open_engines
-
-            kind, _, address = name.partition("+")
-            url, _, tokenizer = address.partition("#")
-            arguments = EngineArguments(
-                engine=kind, servers=[url], tokenizer=tokenizer or None, start_timeout=PATIENCE, max_outage=PATIENCE
-            )
-            async with open_engines(arguments) as engines:
+        if server := server_arguments(name):
+            async with open_engines(replace(server, start_timeout=PATIENCE, max_outage=PATIENCE)) as engines:
                 yield engines["generator"]
         else:
             yield await asyncio.to_thread(self.load, name)

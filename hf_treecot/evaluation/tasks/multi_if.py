@@ -1,8 +1,8 @@
 """Multi-IF: instructions that add up over three turns, in eight languages (He et al. 2024, arXiv 2410.15553).
 
 CC-BY-NC-2.0: for evaluation only. The model's own replies are the history. A turn's figures are its authors' four
-accuracies, of prompts and of instructions, strict and loose, whose mean they report. One task for all, and one for
-each language.
+accuracies, of prompts and of instructions, strict and loose, and `turn_N_mean_acc`, their mean, which they report. One
+task for all, and one for each language.
 """
 
 from dataclasses import replace
