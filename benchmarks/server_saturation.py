@@ -4,10 +4,11 @@
     python benchmarks/server_saturation.py --quick
 
 The timed server takes as long as a large model would (20 ms a step and a bit for every row, prefill by the token, 64
-slots) and speaks text-generation-inference's protocol over a socket, in a process of its own. On it: a build by
-`build_trees`; then the very requests of that build, with twice as many under way as there are slots, which saturates
-it; and a loop shaped like the released search: one tree, one simulation at a time, blocking calls of n <= 2, each of
-which ends when the last of its samples does. Only the ratios within one run mean anything.
+slots) and speaks text-generation-inference's protocol over a socket, in a process of its own. On it: a loop shaped
+like the released search (one tree, one simulation at a time, blocking calls of n <= 2, each of which ends when the
+last of its samples does); a build by `build_trees`; then the very requests of that build, with twice as many under way
+as there are slots, which saturates it. Each begins with a server started anew, since one that has seen the requests of
+another knows their prefixes. Only the ratios within one run mean anything.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import random
 import sys
 import tempfile
 import time
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -137,16 +139,25 @@ async def sequential(engine, problems, seconds):
     return blocking.tokens / (time.monotonic() - started)
 
 
-async def compare(name, url, tokenizer, problems, seconds):
-    connect = partial(connect_tgi, ServerOptions(), tokenizer)
-    engine = await EnginePool.connect([url], connect, PoolConfig())
-    alone = await sequential(engine, problems[::-1], seconds)
-    print(f"{name}: one call at a time done, building", file=sys.stderr)
-    recorder, started, ended = await build(engine, problems)
-    print(f"{name}: {len(recorder.requests)} requests in {ended - started:.0f} s, saturating", file=sys.stderr)
-    saturated = await saturate(engine, recorder.requests, 2 * seconds)
-    assert engine.max_concurrent_requests >= 2 * SLOTS  # else it would not saturate the server
-    await engine.close()
+@asynccontextmanager
+async def server(name, tokenizer):
+    """A server that has seen nothing yet: what is in its cache is what its client has asked before."""
+    with spawn("tgi", *SERVERS[name]) as (url, _):
+        engine = await EnginePool.connect([url], partial(connect_tgi, ServerOptions(), tokenizer), PoolConfig())
+        assert engine.max_concurrent_requests >= 2 * SLOTS  # else it could not be saturated
+        yield engine
+        await engine.close()
+
+
+async def compare(name, tokenizer, problems, seconds):
+    async with server(name, tokenizer) as engine:
+        alone = await sequential(engine, problems[::-1], seconds)
+        print(f"{name}: one call at a time done, building", file=sys.stderr)
+    async with server(name, tokenizer) as engine:
+        recorder, started, ended = await build(engine, problems)
+        print(f"{name}: {len(recorder.requests)} requests in {ended - started:.0f} s, saturating", file=sys.stderr)
+    async with server(name, tokenizer) as engine:
+        saturated = await saturate(engine, recorder.requests, 4 * seconds)
     bulk_end = recorder.began[-1]  # from here on there are fewer trees than slots
     bulk = rate(recorder.answers, started + 0.05 * (bulk_end - started), bulk_end)
     whole = rate(recorder.answers, started, ended + 1e-6)
@@ -181,8 +192,7 @@ def main():
             tokenizer = AutoTokenizer.from_pretrained(str(starter_model()))
         else:
             tokenizer = small_tokenizer()
-        with spawn("tgi", *SERVERS[name]) as (url, _):
-            asyncio.run(compare(name, url, tokenizer, problems, 30))
+        asyncio.run(compare(name, tokenizer, problems, 30))
 
 
 if __name__ == "__main__":

@@ -210,15 +210,19 @@ def to_query(problem: Blocksworld) -> str:
     )
 
 
-def random_problem(num_blocks: int, rng: random.Random) -> Blocksworld:
+def random_problem(num_blocks: int, rng: random.Random, names: Sequence[str] = ()) -> Blocksworld:
     """
     A random problem whose goal does not hold at first.
 
     Args:
         num_blocks (`int`): At least 2.
         rng (`random.Random`): The same rng makes the same problem.
+        names (`Sequence[str]`): Blocks get some of these names; by default always the same.
     """
-    names = [*COLOURS, *(f"b{i}" for i in range(len(COLOURS), num_blocks))][:num_blocks]
+    if names:
+        names = rng.sample(list(names), num_blocks)
+    else:
+        names = [*COLOURS, *(f"b{i}" for i in range(len(COLOURS), num_blocks))][:num_blocks]
     while True:
         initial, goal = _random_state(names, rng), _random_state(names, rng)
         problem = Blocksworld(initial, frozenset(fact for fact in goal if fact[0] == "on"))

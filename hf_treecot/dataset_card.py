@@ -131,7 +131,7 @@ def write_card(
     )
     card = DatasetCard.from_template(
         data, str(TEMPLATE), repo_id=repo_id, s=statistics, rows=rows, pictures=pictures,
-        settings={name: _listed(sorted(values)) for name, values in sorted(statistics.settings.items())},
+        settings={name: listed(values) for name, values in sorted(statistics.settings.items())},
         right_share=_share(statistics.with_right, statistics.trees),
         pair_share=_share(statistics.with_pair, statistics.trees),
         right_chain_tokens=round(statistics.sums["generated_tokens"] / max(1, statistics.sums["right"])),
@@ -209,8 +209,9 @@ def _licenses(statistics: TreeStatistics, license: str | None) -> str | list[str
     return known[0] if len(known) == 1 else known
 
 
-def _listed(values: list[str]) -> str:
-    """The first values, and how many there are if that is not all."""
+def listed(values: Iterable[str]) -> str:
+    """The first of some untrusted values, in one line, and how many there are if that is not all."""
+    values = sorted(values)
     text = ", ".join(inline(value) for value in values[:8] if value) or "none"
     return f"{text}, … ({len(values)})" if len(values) > 8 else text
 

@@ -11,7 +11,7 @@ from .errors import InvalidInputError
 
 
 FILE_BUILDERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
-GENERATORS = ("letters", "arithmetic", "blocksworld", "instructions")
+GENERATORS = ("letters", "arithmetic", "blocks", "blocksworld", "instructions")
 # Configurations of Hub datasets that have no default one.
 CONFIGURATIONS: Mapping[str, str] = {"openai/gsm8k": "main", "tasksource/planbench": "task_1_plan_generation"}
 

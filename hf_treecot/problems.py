@@ -59,8 +59,8 @@ def load_problems(
 
     Args:
         source (`str`): A `.json`, `.jsonl`, `.csv`, `.parquet` or `.pddl` file, a directory of such files, the name of
-            a Hub dataset (`"openai/gsm8k"`), or a generator (`"letters"`, `"arithmetic"`, `"blocksworld"`,
-            `"instructions"`).
+            a Hub dataset (`"openai/gsm8k"`), or a generator (`"letters"`, `"arithmetic"`, `"blocks"`,
+            `"blocksworld"`, `"instructions"`).
         split (`str`): Split of a directory or Hub dataset.
         config_name (`str`, *optional*): Configuration of a Hub dataset; that of GSM8K and PlanBench is known.
         format (`str`): One of [`FORMATS`], or `"auto"`: the first that fits.
@@ -135,12 +135,12 @@ def check_unique(problems: Iterable[Problem]) -> None:
 
 def generate_problems(generator: str, count: int, seed: int) -> Iterator[Problem]:
     """
-    Make problems. Those in letters and arithmetic are of the kinds that the starter model was trained for, but none
-    of its training problems.
+    Make problems. Letters, arithmetic and blocks are of the kinds that the starter model was trained for, but hardly
+    one is among its training problems.
 
     Args:
-        generator (`str`): `"letters"`, `"arithmetic"`, `"blocksworld"` (3 to 6 blocks) or `"instructions"` (1 to 3
-            instructions).
+        generator (`str`): `"letters"`, `"arithmetic"`, `"blocks"` (Blocksworld with 3 blocks, in few words),
+            `"blocksworld"` (3 to 6 blocks, in PlanBench's words) or `"instructions"` (1 to 3 instructions).
         count (`int`): How many.
         seed (`int`): The same seed makes the same problems.
     """
@@ -162,10 +162,10 @@ def _random_task(generator: str, rng: random.Random) -> tuple[str, str, str]:
 
         prompt, instructions = random_instructions(rng)
         return prompt, json.dumps({"instructions": instructions}), "instructions"
-    from .starter import arithmetic, letters
+    from .starter import arithmetic, blocks, letters
 
-    task = {"letters": letters, "arithmetic": arithmetic}[generator].random_task(rng)
-    return task.prompt, str(task.result), task.verifier
+    task = {"letters": letters, "arithmetic": arithmetic, "blocks": blocks}[generator].random_task(rng)
+    return task.prompt, task.gold, task.verifier
 
 
 def _format(source: str, name: str, columns: Mapping[str, str] | None, dataset, verifier: str | None) -> ProblemFormat:

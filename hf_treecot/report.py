@@ -29,20 +29,10 @@ KIND_COLOURS = {
 }
 
 
-def print_report(report: BuildReport, output_dir: Path) -> None:
-    """
-    Print the final table of a build, its failures, and what to type next.
-
-    Args:
-        report ([`BuildReport`]): What [`build_trees`] returned.
-        output_dir (`Path`): The run's directory.
-    """
-    console = Console(highlight=False)
+def summary(report: BuildReport) -> list[tuple[str, str]]:
+    """The figures of a build, each with its name, in order."""
     sums, trees = Counter(report.statistics), max(report.trees, 1)
-    table = Table(title="Trees of thoughts", title_justify="left", show_header=False)
-    table.add_column(justify="left")
-    table.add_column(justify="right")
-    for name, value in (
+    return [
         ("trees", f"{report.trees}"),
         ("  with a right chain", f"{report.with_right} ({report.with_right / trees:.0%})"),
         ("  with a right and a wrong chain", f"{report.with_pair} ({report.with_pair / trees:.0%})"),
@@ -54,7 +44,22 @@ def print_report(report: BuildReport, output_dir: Path) -> None:
         ("generated tokens", f"{sums['generated_tokens']}"),
         ("rows: trees / sft / preference", " / ".join(str(count) for count in report.rows.values())),
         ("time", f"{report.seconds:.0f} s"),
-    ):
+    ]
+
+
+def print_report(report: BuildReport, output_dir: Path) -> None:
+    """
+    Print the final table of a build, its failures, and what to type next.
+
+    Args:
+        report ([`BuildReport`]): What [`build_trees`] returned.
+        output_dir (`Path`): The run's directory.
+    """
+    console = Console(highlight=False)
+    table = Table(title="Trees of thoughts", title_justify="left", show_header=False)
+    table.add_column(justify="left")
+    table.add_column(justify="right")
+    for name, value in summary(report):
         table.add_row(name, value)
     console.print(table)
     for reason, count in sorted(report.rejections.items()):

@@ -1,37 +1,59 @@
 #!/usr/bin/env bash
-# The whole pipeline, as short as it gets: train the starter model (once, about four minutes on two cores), let it grow
-# trees on problems that it has never seen, select rows, train on them, and see what that did. `make demo` calls this.
-# Every stage resumes: run it again after any interruption.
+# The whole pipeline, as short as it gets: train the starter model (once, about five minutes on two cores), let it grow
+# trees on problems that it has never seen, select rows, train on them, see what that did, and write a report.
+# `make demo` calls this. Every stage resumes: run it again after any interruption.
+#
+#   recipes/speedrun.sh [--quick] [RUN]      # RUN is runs/demo, or runs/quick with --quick
+#
+# --quick trains the starter model for a quarter of its steps and takes fewer problems: it shows that everything works,
+# not what it is worth.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-run=${1:-runs/demo}
+starter=() model=starter problems=40 held_out=50 default=runs/demo run=
+for argument in "$@"; do
+  case "$argument" in
+    --quick) starter=(--num_steps 1600 --num_drill_steps 500 --output_dir runs/quick/starter)
+             problems=12 held_out=12 default=runs/quick ;;
+    -h|--help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit ;;
+    -*) echo "error: $argument is no option of speedrun.sh: there is only --quick" >&2; exit 2 ;;
+    *) run=$argument ;;
+  esac
+done
+run=${run:-$default}
 
-echo "1/6  The starter model"
-python recipes/train_starter.py
+echo "1/7  The starter model"
+made=$(python recipes/train_starter.py ${starter[@]+"${starter[@]}"})
+echo "$made"
+[ "${#starter[@]}" = 0 ] || model=${made#The starter model is in }
 
-echo "2/6  Trees, SFT rows and preference rows"
-python recipes/build_trees.py --config recipes/config/demo.yaml --output_dir "$run"
+echo "2/7  Trees, SFT rows and preference rows"
+python recipes/build_trees.py --config recipes/config/demo.yaml --model "$model" --num_problems "$problems" \
+  --output_dir "$run"
 
-echo "3/6  A picture of a tree"
+echo "3/7  A picture of a tree"
 python recipes/draw_tree.py --run "$run"
 
-echo "4/6  SFT on the longest right chains"
-python recipes/sft.py --config recipes/config/sft/starter.yaml \
+echo "4/7  SFT on the longest right chains"
+python recipes/sft.py --config recipes/config/sft/starter.yaml --model_name_or_path "$model" \
   --dataset "$run/dataset" --output_dir "$run/sft"
 
-echo "5/6  Conservative DPO + SFT on the pairs"
+echo "5/7  Conservative DPO + SFT on the pairs"
 python recipes/joint_sft_dpo.py --config recipes/config/joint_sft_dpo/starter.yaml \
   --model_name_or_path "$run/sft" --dataset "$run/dataset" --output_dir "$run/joint_sft_dpo"
 
-echo "6/6  Before and after, on held-out problems"
-python recipes/evaluate.py --models starter "$run/sft" "$run/joint_sft_dpo" --num_problems 50 \
-  --output_dir "$run/evaluation" --output "$run/evaluation.json"
+echo "6/7  Before and after, on held-out problems"
+python recipes/evaluate.py --models "$model" "$run/sft" "$run/joint_sft_dpo" --tasks letters arithmetic \
+  --problems blocks --num_problems "$held_out" --output_dir "$run/evaluation" --output "$run/evaluation.json"
+
+echo "7/7  The report"
+python recipes/report.py --run "$run"
 
 cat <<END
 
+The report:       $run/report.md
 The dataset:      $run/dataset
 The models:       $run/sft, $run/joint_sft_dpo
-Look at a pair:   python -c "from datasets import load_dataset; print(load_dataset('$run/dataset', 'preference')['train'][0])"
+The Space on it:  make space SPACE="--source $run --models $model $run/sft $run/joint_sft_dpo"
 Next, your own:   python recipes/build_trees.py --help
 END

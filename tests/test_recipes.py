@@ -25,7 +25,7 @@ from .test_builder import small_build
 
 ROOT = Path(__file__).parents[1]
 RECIPES = {}
-for name in ("build_trees", "draw_tree", "evaluate", "publish", "select_rows", "train_starter"):
+for name in ("build_trees", "draw_tree", "evaluate", "publish", "report", "select_rows", "train_starter"):
     # Not by its bare name: a library that lighteval imports is called `evaluate`, too.
     specification = importlib.util.spec_from_file_location(f"recipe_{name}", ROOT / "recipes" / f"{name}.py")
     RECIPES[name] = sys.modules[specification.name] = importlib.util.module_from_spec(specification)

@@ -10,18 +10,19 @@ from dataclasses import replace
 
 import pytest
 
+from hf_treecot.blocksworld import Blocksworld
 from hf_treecot.engines.engine import Request
 from hf_treecot.engines.local import LocalEngine
 from hf_treecot.pattern import available_patterns, load_pattern
-from hf_treecot.problems import generate_problems
-from hf_treecot.starter import arithmetic, letters
+from hf_treecot.problems import Problem, generate_problems
+from hf_treecot.starter import arithmetic, blocks, letters
 from hf_treecot.starter.chains import write_chain
-from hf_treecot.starter.drills import adding, counting
+from hf_treecot.starter.drills import adding, counting, placing
 from hf_treecot.starter.training import StarterRecipe, recipe_hash, starter_model, train_starter
 from hf_treecot.verifiers import load_verifier
 
 
-TASKS = {"letters": letters, "arithmetic": arithmetic}
+TASKS = {"letters": letters, "arithmetic": arithmetic, "blocks": blocks}
 
 
 @pytest.mark.parametrize("kind", TASKS)
@@ -42,7 +43,9 @@ def test_training_chains_follow_the_pattern_and_end_right(kind, name):
             assert any(line.startswith(f"<{tag}>{prefill}") for prefill in spec.prefills)
             kinds[spec.kind] += 1
             previous = spec.kind
-        assert line == rf"<answer>The answer is: \boxed{{{task.result}}}</answer>"
+        problem = Problem("p", task.prompt, task.gold, task.verifier)
+        assert re.fullmatch(r"<answer>The answer is: \\boxed\{.+\}</answer>", line)
+        assert load_verifier(task.verifier)(line, problem).reason == "right"
     assert set(kinds) == set(pattern.thoughts)
 
 
@@ -87,6 +90,46 @@ def test_arithmetic_by_hand():
     assert task.work("steps", random.Random(0))[0] == "10 + 5 = 15. 15 * 2 = 30. 30 - 4 = 26. The total is 26."
     assert task.work("glance", random.Random(0))[0] == "((10 + 5) * 2) - 4 = 26. The total is 26."
     assert all(task.work("steps", random.Random(i), wrong=True)[1] != 26 for i in range(50))
+
+
+def test_blocks_by_hand():
+    rng = random.Random(0)
+    places = (("red", "blue"), ("gold", "red"), ("blue", "table"))
+    initial = {("on", "red", "blue"), ("on", "gold", "red"), ("ontable", "blue"), ("clear", "gold"), ("handempty",)}
+    world = Blocksworld(frozenset(initial), frozenset({("on", "red", "gold"), ("on", "gold", "blue")}))
+    task = blocks.BlocksTask(world, places, (("red", "gold"), ("gold", "blue")))
+    assert task.prompt == (
+        "red is on blue. gold is on red. blue is on table. Get red on gold and gold on blue. What is the plan?"
+    )
+    assert task.plan("apart") == "I put all blocks on the table, then I build gold on blue and red on gold."
+    assert task.work("apart", rng)[0] == (
+        "unstack gold from red, put down gold, unstack red from blue, put down red, pick up gold, stack gold on blue, "
+        "pick up red, stack red on gold. The goal is reached."
+    )
+
+
+def test_plans_of_blocks_are_right_and_slips_are_not():
+    rng = random.Random(0)
+    for _ in range(100):
+        task = blocks.random_task(rng)
+        problem = Problem("p", task.prompt, task.gold, task.verifier)
+        for style, _ in task.styles:
+            for wrong in (False, True):
+                plan = task.work(style, rng, wrong)[1]
+                assert task.is_right(plan) is not wrong
+                answer = f"\\boxed{{{task.answer(plan)}}}"
+                assert load_verifier("planning")(answer, problem).reward == float(not wrong)
+
+
+def test_the_drill_of_places():
+    rng = random.Random(0)
+    for _ in range(20):
+        text = "".join(segment.text for segment in placing(rng))
+        places = set(re.findall(r"(\w+) is on (\w+)", text))
+        unstacked = re.findall(r"unstack (\w+) from (\w+)", text)
+        assert len(unstacked) == 6
+        assert set(unstacked) <= places
+        assert {(upper, lower) for lower, upper in re.findall(r"(\w+) is under (\w+)", text)} <= places
 
 
 def test_the_data_is_the_same_in_every_process():
@@ -141,7 +184,7 @@ def test_tokens_of_the_starter(engine):
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0])
-@pytest.mark.parametrize("generator", ["letters", "arithmetic"])
+@pytest.mark.parametrize("generator", TASKS)
 async def test_it_is_partly_competent(engine, generator, temperature):
     problems = list(generate_problems(generator, 200, seed=123))
     requests = [

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WIDE = 160  # columns of a terminal
 COLUMNS = ("accuracy", "no_answer_rate", "repetition_rate", "over_reflection_rate", "length", "tokens")
+NARROW = ("accuracy", "no_answer_rate", "tokens")
 
 
 def rows_of(runs: Sequence["Figures"]) -> list[dict[str, Any]]:
@@ -59,9 +60,11 @@ def cell(row: dict[str, Any], name: str) -> str:
     return f"{100 * row[name]:.1f} ({100 * row[f'{name}_low']:.1f} to {100 * row[f'{name}_high']:.1f})"
 
 
-def _grid(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    several = sorted({name for row in rows for name in row if _is_count(name)}, key=_order)
-    names = [*COLUMNS[:1], *several, *COLUMNS[1:]]
+def _grid(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> tuple[list[str], list[list[str]]]:
+    samples = {name for row in rows for name in row if name.startswith("maj@") and name.removeprefix("maj@").isdigit()}
+    several = [max(samples - {"maj@1"}, key=_count, default=""), "test@tokens"]
+    several = [name for name in several if any(name in row for row in rows)]
+    names = [*columns[:1], *several, *columns[1:]]
     if any("p_value" in row for row in rows):
         names += ["difference", "p_value"]
     heads = ["model", "decoding", "task", *(name.removesuffix("_rate").replace("_", " ") for name in names)]
@@ -72,15 +75,9 @@ def _grid(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     return heads, lines
 
 
-def _is_count(name: str) -> bool:
-    """Whether a figure is of the most samples or of all tokens: those go into the table."""
-    kind, _, number = name.partition("@")
-    return (kind == "maj" and number.isdigit() and int(number) > 1) or name == "test@tokens"
-
-
-def _order(name: str) -> tuple[str, int]:
-    kind, _, number = name.partition("@")
-    return kind, int(number) if number.isdigit() else 0
+def _count(name: str) -> int:
+    """The number of samples that a figure is of."""
+    return int(name.partition("@")[2])
 
 
 def table(rows: Sequence[dict[str, Any]], width: int = WIDE) -> Table:
@@ -89,12 +86,12 @@ def table(rows: Sequence[dict[str, Any]], width: int = WIDE) -> Table:
 
     Args:
         rows (`Sequence[dict]`): As of [`rows_of`].
-        width (`int`): Columns of the terminal; in a narrow one there is no room for intervals.
+        width (`int`): Columns of the terminal; in a narrow one there is no room for intervals, nor for all figures.
     """
-    heads, lines = _grid(rows)
+    heads, lines = _grid(rows, NARROW if width < WIDE else COLUMNS)
     title = "Percent, with 95 % bootstrap intervals"
     if width < WIDE:
-        title = "Percent (intervals are in table.md)"
+        title = "Percent (intervals and other figures are in table.md)"
         lines = [[*line[:3], *(figure.partition(" (")[0] for figure in line[3:])] for line in lines]
     result = Table(title=title, padding=0)
     for head in heads:

@@ -43,6 +43,19 @@ class ArithmeticTask:
     def _operations(self) -> str:
         return " and then ".join(f"{operator} {number}" for operator, number in self.steps)
 
+    @property
+    def gold(self) -> str:
+        """The gold answer, as the verifier reads it."""
+        return str(self.result)
+
+    def is_right(self, result: int) -> bool:
+        """Whether a result is right."""
+        return result == self.result
+
+    def answer(self, result: int) -> str:
+        """A result, as an answer states it."""
+        return str(result)
+
     def plan(self, style: str) -> str:
         """What a thinker of this style is going to do."""
         how = "one step at a time" if style == "steps" else "all at once"

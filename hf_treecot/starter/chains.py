@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from ..pattern import Pattern
 from .arithmetic import ArithmeticTask
+from .blocks import BlocksTask, Plan
 from .letters import LettersTask
 
 
-Task = LettersTask | ArithmeticTask
+Task = LettersTask | ArithmeticTask | BlocksTask
+Result = int | Plan
 MAX_THOUGHTS = 5
 PROBABILITY_OF_SLIP = 0.2
 PROBABILITY_OF_ANSWER = 0.9
@@ -31,7 +33,7 @@ def write_chain(task: Task, pattern: Pattern, rng: random.Random) -> list[Segmen
     Write one chain that ends in the right answer.
 
     Args:
-        task (`LettersTask` or `ArithmeticTask`): The problem.
+        task (`LettersTask`, `ArithmeticTask` or `BlocksTask`): The problem.
         pattern ([`Pattern`]): The transitions to walk.
         rng (`random.Random`): The source of all choices.
 
@@ -40,7 +42,7 @@ def write_chain(task: Task, pattern: Pattern, rng: random.Random) -> list[Segmen
     """
     segments: list[Segment] = []
     style = rng.choices(*zip(*task.styles, strict=True))[0]
-    found: int | None = None
+    found: Result | None = None
     slips = 0
     kind = rng.choice(list(pattern.start))
     for length in range(1, 100):
@@ -55,13 +57,15 @@ def write_chain(task: Task, pattern: Pattern, rng: random.Random) -> list[Segmen
         if spec.terminal:
             return segments
         found = found_here if found_here is not None else found
-        kind = _next_kind(kind, pattern, found == task.result, found is None, length >= MAX_THOUGHTS, rng)
+        kind = _next_kind(
+            kind, pattern, found is not None and task.is_right(found), found is None, length >= MAX_THOUGHTS, rng
+        )
     raise RuntimeError(f"pattern {pattern.name!r} never came to an answer")
 
 
 def _content(
-    kind: str, task: Task, style: str, found: int | None, slip: bool, rng: random.Random
-) -> tuple[str, int | None, str]:
+    kind: str, task: Task, style: str, found: Result | None, slip: bool, rng: random.Random
+) -> tuple[str, Result | None, str]:
     """The text of a thought after its prefill, the result it comes to if any, and the style to go on with."""
     careful = task.styles[0][0]
     if kind in ("sub_task", "hypothesis"):
@@ -81,7 +85,7 @@ def _content(
         return task.plan(careful), None, careful
     if kind == "reflection":
         return "", None, careful
-    return f"\\boxed{{{found}}}", None, style
+    return f"\\boxed{{{task.answer(found)}}}", None, style
 
 
 def _next_kind(kind: str, pattern: Pattern, is_right: bool, is_open: bool, must_end: bool, rng: random.Random) -> str:

@@ -5,8 +5,10 @@ chains alone does not learn to count in minutes; with drills first it does.
 """
 
 import random
+from itertools import pairwise
 from string import ascii_lowercase
 
+from ..blocksworld import COLOURS
 from .arithmetic import random_step
 from .chains import Segment
 from .letters import random_word
@@ -38,4 +40,20 @@ def counting(rng: random.Random) -> list[Segment]:
     return segments
 
 
-DRILLS = (adding, counting, counting)
+def placing(rng: random.Random) -> list[Segment]:
+    """What is on what, asked in both directions, and towers from top to bottom."""
+    segments = []
+    for _ in range(3):
+        tower = rng.sample(COLOURS, 3)
+        places = [*pairwise(tower), (tower[-1], "table")]
+        told = ". ".join(f"{block} is on {under}" for block, under in rng.sample(places, 3))
+        segments.append(Segment(f"{told}.", False))
+        questions = [(f" unstack {upper} from", f" {lower},") for upper, lower in places[:2]]
+        questions += [(f" {lower} is under", f" {upper},") for upper, lower in places[:2]]
+        for question, answer in rng.sample(questions, 4):
+            segments += [Segment(question, False), Segment(answer, True)]
+        segments += [Segment(" from the top", False), Segment(f" {' and '.join(tower)}.", True), Segment(" ", False)]
+    return segments
+
+
+DRILLS = (adding, counting, counting, placing)

@@ -51,6 +51,19 @@ class LettersTask:
         """The right answer."""
         return self.word.count(self.a) + self.word.count(self.b)
 
+    @property
+    def gold(self) -> str:
+        """The gold answer, as the verifier reads it."""
+        return str(self.result)
+
+    def is_right(self, result: int) -> bool:
+        """Whether a result is right."""
+        return result == self.result
+
+    def answer(self, result: int) -> str:
+        """A result, as an answer states it."""
+        return str(result)
+
     def plan(self, style: str) -> str:
         """What a thinker of this style is going to do."""
         if style == "tally":

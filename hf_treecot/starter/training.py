@@ -14,13 +14,13 @@ from pathlib import Path
 from ..cache import cache_directory
 from ..errors import InvalidInputError
 from ..pattern import Pattern, available_patterns, load_pattern
-from . import arithmetic, letters
+from . import arithmetic, blocks, letters
 from .chains import Segment, write_chain
 from .drills import DRILLS
 
 
 SHARE_OF_DRILLS_LATER = 0.1  # so that they are not forgotten
-SHARE_OF_TASKS = (0.6, 0.4)  # letters are the harder of the two
+SHARES_OF_TASKS = {letters: 0.45, arithmetic: 0.3, blocks: 0.25}  # letters are the hardest
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class StarterRecipe:
         max_length (`int`): The longest sequence that the model takes, in tokens.
 
     Raises:
-        InvalidInputError: The number of steps is not positive.
+        InvalidInputError: A number of steps is out of range.
     """
 
     seed: int = 0
-    num_steps: int = 4800
-    num_drill_steps: int = 1500
+    num_steps: int = 6400
+    num_drill_steps: int = 1900
     batch_size: int = 8
     learning_rate: float = 1.5e-3
     hidden_size: int = 128
@@ -57,6 +57,8 @@ class StarterRecipe:
     def __post_init__(self):
         if self.num_steps < 1:
             raise InvalidInputError(f"num_steps={self.num_steps} is out of range: it must be at least 1")
+        if self.num_drill_steps < 0:
+            raise InvalidInputError(f"num_drill_steps={self.num_drill_steps} is out of range: it must be at least 0")
 
 
 def training_examples(recipe: StarterRecipe, count: int) -> list[tuple[str, list[Segment]]]:
@@ -68,7 +70,7 @@ def training_examples(recipe: StarterRecipe, count: int) -> list[tuple[str, list
         if len(examples) < recipe.num_drill_steps * recipe.batch_size or rng.random() < SHARE_OF_DRILLS_LATER:
             examples.append(("", rng.choice(DRILLS)(rng)))
         else:
-            task = rng.choices((letters, arithmetic), SHARE_OF_TASKS)[0].random_task(rng)
+            task = rng.choices(list(SHARES_OF_TASKS), list(SHARES_OF_TASKS.values()))[0].random_task(rng)
             examples.append((task.prompt, write_chain(task, rng.choice(patterns), rng)))
     return examples
 

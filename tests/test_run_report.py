@@ -1,0 +1,50 @@
+import asyncio
+import json
+
+import pytest
+
+from hf_treecot.errors import InvalidInputError
+from hf_treecot.run_report import write_report
+
+from .test_builder import small_build
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("reported") / "run"
+    asyncio.run(small_build(path))
+    return path
+
+
+def test_a_run_of_trees_alone(run):
+    text = write_report(run).read_text()
+    report = json.loads((run / "report.json").read_text())
+    assert f"| trees | {report['trees']} |" in text
+    assert (run / "report" / "chains.png").read_bytes().startswith(b"\x89PNG")
+    assert text.count("```text\n") == 3  # a problem, a right and a wrong chain
+    assert "## Training" not in text
+    assert "## Before and after" not in text
+
+
+def test_all_stages(run):
+    for stage, log in {
+        "sft": [{"step": 5, "loss": 2.0}, {"step": 10, "loss": 1.0, "answers/no_answer_rate": 0.25}],
+        "joint": [{"step": 1, "sft_loss": 0.5, "rewards/accuracies": 0.75}],
+    }.items():
+        (run / stage).mkdir()
+        (run / stage / "trainer_state.json").write_text(json.dumps({"log_history": log}))
+    (run / "evaluation").mkdir()
+    (run / "evaluation" / "table.md").write_text("| model | accuracy |\n| --- | --- |\n| a | 50.0 |\n")
+    text = write_report(run).read_text()
+    assert "| sft | loss | 2.000 | 1.000 |" in text
+    assert "| sft | answers/no\\_answer\\_rate | 0.250 | 0.250 |" in text
+    assert "| joint | rewards/accuracies | 0.750 | 0.750 |" in text
+    assert "| a | 50.0 |" in text
+    for line in text.splitlines():
+        if line.startswith("!["):
+            assert (run / line.rpartition("(")[2].rstrip(")")).stat().st_size > 5_000
+
+
+def test_what_is_no_run(tmp_path):
+    with pytest.raises(InvalidInputError, match="has no report.json .*: give the directory of a finished build"):
+        write_report(tmp_path)
