@@ -68,10 +68,9 @@ def prune(tree: Tree, chain: Chain, right: Sequence[Chain]) -> Chain:
     right continuation of the tree takes its place, if that is shorter. Later changes of mind need no look of their
     own, since the shortest continuation from one thought is also the shortest from every thought on it.
 
-    After Retro-Search (arXiv 2504.04383), but not the same: there a model samples new continuations from the places
-    where a chain switches thoughts, kept from switching in their first step, and revises a chain again and again. Here
-    nothing is generated: only what the search has already found can take the place, it may change its mind later on,
-    and so the result is always a chain of the tree.
+    After Retro-Search (arXiv 2504.04383), but not the same: there a model samples new continuations from where a chain
+    switches thoughts, and the switch is suppressed. Here nothing is generated: only what the search has already found
+    can take the place, changes of mind included, so that the result is always a chain of the tree.
 
     Args:
         tree ([`Tree`]): Whose chains they are.

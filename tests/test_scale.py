@@ -22,6 +22,7 @@ from .worlds import FailingEngine
 
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "recipes"))
 import build_trees_at_scale  # noqa: E402
 
 
