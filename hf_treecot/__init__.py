@@ -1,7 +1,8 @@
 """Reasoning data that small models can learn from: Monte Carlo Tree Search over typed thoughts.
 
-Public names are loaded when they are first used, so that `import hf_treecot` is quick and needs no torch. `search` is
-not among them, since the import of its module would hide it: write `from hf_treecot.search import search`.
+Public names are loaded when they are first used, so that `import hf_treecot` is quick and needs no torch. `search` and
+`difficulty` are not among them, since the import of their modules would hide them: write
+`from hf_treecot.search import search`.
 """
 
 import importlib

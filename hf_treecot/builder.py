@@ -55,7 +55,7 @@ class BuildReport:
     with_pair: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     rejections: dict[str, int] = field(default_factory=dict)
-    selection: dict[str, str | int | None] = field(default_factory=dict)
+    selection: dict[str, str | float | None] = field(default_factory=dict)
     seconds: float = 0.0
     journal_seconds: float = 0.0
     asked: int = 0

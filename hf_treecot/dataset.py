@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _TEXT, _INTEGER, _FLOAT = Value("string"), Value("int64"), Value("float64")
 _MESSAGES = List({"role": _TEXT, "content": _TEXT})
+_DIFFICULTY = {"first_success": _INTEGER, "pass_rate": _FLOAT, "pass_rate_variation": _FLOAT}
 FEATURES = {
     "trees": Features(
         {
@@ -60,7 +61,14 @@ FEATURES = {
         }
     ),
     "sft": Features(
-        {"prompt": _MESSAGES, "completion": _MESSAGES, "tree_id": _TEXT, "length": _INTEGER, "rank": _INTEGER}
+        {
+            "prompt": _MESSAGES,
+            "completion": _MESSAGES,
+            "tree_id": _TEXT,
+            "length": _INTEGER,
+            "rank": _INTEGER,
+            **_DIFFICULTY,
+        }
     ),
     "preference": Features(
         {
@@ -73,6 +81,7 @@ FEATURES = {
             "rejected_length": _INTEGER,
             "chosen_reward": _FLOAT,
             "rejected_reward": _FLOAT,
+            **_DIFFICULTY,
         }
     ),
 }
@@ -182,14 +191,17 @@ def read_tables(path: Path, config: str) -> "Iterator[pyarrow.Table]":
         config (`str`): `"trees"`, `"sft"` or `"preference"`.
 
     Raises:
-        InvalidInputError: A file that is not of ours.
+        InvalidInputError: A file that is not of ours, or rows of an older version.
     """
     import pyarrow.parquet
 
     for file in sorted((path / config).glob("*.parquet")):
         with pyarrow.parquet.ParquetFile(file) as content:
             if missing := FEATURES[config].keys() - content.schema_arrow.names:
-                raise InvalidInputError(f"{file.name} of {config} has no column {min(missing)!r}: it is not of ours")
+                remedy = "" if config == "trees" else ", or older: select its rows again (recipes/select_rows.py)"
+                raise InvalidInputError(
+                    f"{file.name} of {config} has no column {min(missing)!r}: it is not of ours{remedy}"
+                )
             for batch in content.iter_batches(batch_size=ROWS_A_GROUP):
                 yield pyarrow.Table.from_batches([batch])
 

@@ -8,17 +8,17 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .chains import PREFERENCE_CHOICES, SFT_CHOICES, Chain, order_chains, pair_chains
+from .difficulty import Difficulty, difficulty
 from .errors import InvalidInputError
 from .judgements import Judgements, item_id
 from .tree import Tree
 
 
 Tokenize = Callable[[str], list[int]]
-SFT_CHOICES = ("longest", "medium", "shortest", "best_value")
-PREFERENCE_CHOICES = ("one_per_tree", "one_per_right_chain", "all")
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,21 @@ class SelectionConfig:
     How rows are selected. Lengths are relative within one tree, as in the paper, never a fixed threshold.
 
     Args:
-        sft (`str`): Which right chain comes first: `"longest"` (the paper's choice), `"medium"`, `"shortest"`, or
-            `"best_value"` (highest mean value on its way).
+        sft (`str`): Which right chain comes first: `"longest"` (the paper's choice), `"medium"`, `"shortest"`,
+            `"best_value"` (highest mean value on its way), `"by_difficulty"` (the harder the problem, the longer:
+            with a pass rate of 1 the shortest, near 0 the longest, in between linear in rank; after the
+            difficulty-aware pruning of LiteCoT, arXiv 2505.19716, where a model rewrites chains instead), or
+            `"pruned"` (the longest, but shortened at its first change of mind, as [`~chains.prune`] does).
         max_sft_per_tree (`int`): SFT rows of one tree.
         preference (`str`): `"one_per_tree"` (the shortest right chain against the wrong chain with the shortest common
-            prefix), `"one_per_right_chain"` (each with the wrong chain that shares least with it), or `"all"` pairs.
+            prefix), `"one_per_right_chain"` (each with the wrong chain that shares least with it), `"all"` pairs, or
+            `"one_per_branching"` (step-level pairs, as [`~chains.pair_at_branchings`] finds them).
         max_pairs_per_tree (`int`): Preference rows of one tree.
         max_length (`int`, *optional*): Longer chains are left out, in tokens. None: no limit.
+        min_pass_rate, max_pass_rate (`float`): Trees with a smaller or larger share of right answers among their
+            verified ones are left out, as too hard or too easy, in [0, 1].
+        min_first_success (`int`): Trees that needed fewer simulations until their first right answer are left out, as
+            too easy (ThinkLite-VL, arXiv 2504.07934). 1: none is.
     """
 
     sft: str = "longest"
@@ -41,31 +49,26 @@ class SelectionConfig:
     preference: str = "one_per_tree"
     max_pairs_per_tree: int = 16
     max_length: int | None = None
+    min_pass_rate: float = 0.0
+    max_pass_rate: float = 1.0
+    min_first_success: int = 1
 
     def __post_init__(self):
         for name, choices in (("sft", SFT_CHOICES), ("preference", PREFERENCE_CHOICES)):
             if getattr(self, name) not in choices:
                 raise InvalidInputError(f"{name}={getattr(self, name)!r} is unknown: use one of {', '.join(choices)}")
-        for name in ("max_sft_per_tree", "max_pairs_per_tree", "max_length"):
+        for name in ("max_sft_per_tree", "max_pairs_per_tree", "max_length", "min_first_success"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidInputError(f"{name}={value} is out of range: it must be at least 1")
-
-
-@dataclass(frozen=True)
-class Chain:
-    """A root-to-answer path, rendered."""
-
-    leaf: int
-    text: str
-    tokens: tuple[int, ...]
-    reward: float
-    value: float
-
-    def shared_prefix(self, other: "Chain") -> int:
-        """Tokens that two chains have in common at their beginning."""
-        pairs = zip(self.tokens, other.tokens, strict=False)
-        return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(self.tokens), len(other.tokens)))
+        for name in ("min_pass_rate", "max_pass_rate"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InvalidInputError(f"{name}={getattr(self, name)} is out of range: it must be from 0 to 1")
+        if self.min_pass_rate > self.max_pass_rate:
+            raise InvalidInputError(
+                f"min_pass_rate={self.min_pass_rate} leaves nothing: it must be at most "
+                f"max_pass_rate={self.max_pass_rate}"
+            )
 
 
 @dataclass
@@ -93,12 +96,18 @@ class Selector:
         Args:
             tree ([`Tree`]): A finished tree.
         """
+        found = difficulty(tree)
+        if self._is_outside(found, prefix="sft"):
+            return
         right = self._chains(tree, right=True, prefix="sft")
         if not right:
             self.rejections["sft: tree without a right chain"] += 1
             return
+        ordered = order_chains(tree, right, self.config.sft, found.pass_rate)
+        if len(ordered) < len(right):
+            self.rejections["sft: chain that a pruned one replaces"] += len(right) - len(ordered)
         taken = 0
-        for rank, chain in enumerate(self._ordered(right)):
+        for rank, chain in enumerate(ordered):
             if taken == self.config.max_sft_per_tree:
                 self.rejections["sft: beyond max_sft_per_tree"] += 1
             elif self._is_new("sft", tree.problem.prompt, chain.text):
@@ -109,6 +118,7 @@ class Selector:
                     "tree_id": tree.tree_id,
                     "length": len(chain.tokens),
                     "rank": rank,
+                    **asdict(found),
                 }
 
     def select_preferences(self, tree: Tree) -> Iterator[dict[str, Any]]:
@@ -118,13 +128,16 @@ class Selector:
         Args:
             tree ([`Tree`]): A finished tree.
         """
+        found = difficulty(tree)
+        if self._is_outside(found, prefix="preference"):
+            return
         right = self._chains(tree, right=True, prefix="preference")
         wrong = self._chains(tree, right=False, prefix="preference")
         if not right or not wrong:
             self.rejections[f"preference: tree without a {'right' if not right else 'wrong'} chain"] += 1
             return
         taken, paired = 0, set()
-        for chosen, rejected in self._pairs(right, wrong):
+        for chosen, rejected in pair_chains(tree, right, wrong, self.config.preference):
             paired |= {chosen.leaf, rejected.leaf}
             if self.judgements.rejects(item_id(tree.problem.prompt, chosen.text, rejected.text)):
                 self.rejections["preference: pair that annotators reject"] += 1
@@ -142,8 +155,24 @@ class Selector:
                     "rejected_length": len(rejected.tokens),
                     "chosen_reward": chosen.reward,
                     "rejected_reward": rejected.reward,
+                    **asdict(found),
                 }
         self.rejections["preference: chain that makes no pair"] += len(right) + len(wrong) - len(paired)
+
+    def _is_outside(self, found: Difficulty, prefix: str) -> bool:
+        """Whether a tree is left out for its difficulty."""
+        if found.pass_rate is None:  # without any answer it is left out anyway
+            return False
+        if found.pass_rate < self.config.min_pass_rate:
+            reason = "below min_pass_rate"
+        elif found.pass_rate > self.config.max_pass_rate:
+            reason = "above max_pass_rate"
+        elif found.first_success is not None and found.first_success < self.config.min_first_success:
+            reason = "below min_first_success"
+        else:
+            return False
+        self.rejections[f"{prefix}: tree {reason}"] += 1
+        return True
 
     def _chains(self, tree: Tree, right: bool, prefix: str) -> list[Chain]:
         """The usable right or wrong chains of a tree, shortest first."""
@@ -164,34 +193,10 @@ class Selector:
             if self.config.max_length is not None and len(tokens) > self.config.max_length:
                 self.rejections[f"{prefix}: chain longer than max_length"] += 1
                 continue
-            path = [tree.nodes[i] for i in tree.path(leaf)]
-            value = sum(node.value for node in path) / len(path)
-            chains.append(Chain(leaf, text, tokens, tree.nodes[leaf].reward, value))
+            path = tuple(tree.path(leaf))
+            value = sum(tree.nodes[i].value for i in path) / len(path)
+            chains.append(Chain(path, text, tokens, tree.nodes[leaf].reward, value))
         return sorted(chains, key=lambda chain: (len(chain.tokens), chain.leaf))
-
-    def _ordered(self, shortest_first: list[Chain]) -> list[Chain]:
-        if self.config.sft == "shortest":
-            return shortest_first
-        if self.config.sft == "best_value":
-            return sorted(shortest_first, key=lambda chain: -chain.value)
-        if self.config.sft == "medium":
-            middle = (len(shortest_first) - 1) / 2
-            by_rank = sorted(enumerate(shortest_first), key=lambda item: abs(item[0] - middle))
-            return [chain for _, chain in by_rank]
-        return sorted(shortest_first, key=lambda chain: -len(chain.tokens))
-
-    def _pairs(self, right: list[Chain], wrong: list[Chain]) -> Iterator[tuple[Chain, Chain]]:
-        """Pairs in the order in which a limit takes them: the best one of every right chain, then the second best."""
-
-        def best_first(chosen: Chain) -> list[Chain]:
-            # Among those that share equally little, the one nearest in length: length should not tell them apart.
-            lengths = {w.leaf: abs(len(w.tokens) - len(chosen.tokens)) for w in wrong}
-            return sorted(wrong, key=lambda w: (chosen.shared_prefix(w), lengths[w.leaf], w.leaf))
-
-        right = right[:1] if self.config.preference == "one_per_tree" else right
-        ordered = [(chosen, best_first(chosen)) for chosen in right]
-        for rank in range(len(wrong) if self.config.preference == "all" else 1):
-            yield from ((chosen, rejected[rank]) for chosen, rejected in ordered)
 
     def _is_new(self, *texts: str) -> bool:
         digest = hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).digest()

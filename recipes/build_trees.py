@@ -88,6 +88,15 @@ class Arguments(EngineArguments):
     sft: str = field(default="longest", metadata={"help": f"SFT chain: {', '.join(SFT_CHOICES)}."})
     preference: str = field(default="one_per_tree", metadata={"help": f"Pairs: {', '.join(PREFERENCE_CHOICES)}."})
     max_length: int | None = field(default=None, metadata={"help": "Leave out chains of more tokens."})
+    min_pass_rate: float = field(
+        default=0.0, metadata={"help": "Leave out trees with a smaller share of right answers."}
+    )
+    max_pass_rate: float = field(
+        default=1.0, metadata={"help": "Leave out trees with a larger share of right answers."}
+    )
+    min_first_success: int = field(
+        default=1, metadata={"help": "Leave out trees with fewer simulations until the first right answer."}
+    )
     judgements: str | None = field(
         default=None, metadata={"help": "Directory of judgements: what annotators reject is left out of the rows."}
     )
@@ -145,6 +154,12 @@ def read_problems(arguments: Arguments) -> list[Problem]:
     return kept
 
 
+def selection_config(arguments: Arguments) -> SelectionConfig:
+    """How rows are selected."""
+    names = [f.name for f in fields(SelectionConfig) if hasattr(arguments, f.name)]
+    return SelectionConfig(**{name: getattr(arguments, name) for name in names})
+
+
 async def build(arguments: Arguments, problems: list[Problem] | None = None) -> BuildReport | Estimate:
     """Everything that can be checked is checked before a model is loaded. Problems may be given, instead of read."""
     settings = {f.name: getattr(arguments, f.name) for f in fields(SearchConfig) if hasattr(arguments, f.name)}
@@ -152,7 +167,7 @@ async def build(arguments: Arguments, problems: list[Problem] | None = None) -> 
     config = BuildConfig(
         search, arguments.seed, 32 if arguments.trees_in_flight is None else arguments.trees_in_flight
     )
-    selection = SelectionConfig(sft=arguments.sft, preference=arguments.preference, max_length=arguments.max_length)
+    selection = selection_config(arguments)
     judgements = load_judgements(arguments.judgements) if arguments.judgements else Judgements()
     patterns = [load_pattern(name) for name in arguments.patterns]
     pool = VerifierPool(time_limit=arguments.verifier_time_limit)

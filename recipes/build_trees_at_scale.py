@@ -32,9 +32,10 @@ from hf_treecot.selection import SelectionConfig, Selector
 EXECUTORS = ("local", "slurm", "ray")
 # What may differ from run to run: the trees do not depend on it. Rows are selected anew at every merge.
 FREE = {
-    "output_dir", "trees_in_flight", "max_batch_size", "verifier_time_limit", "sft", "preference", "max_length",
-    "judgements", "servers", "critic_servers", "server_token", "critic_token", "max_concurrent_requests",
-    "request_timeout", "max_attempts", "start_timeout", "max_outage", "dry_run", "dry_run_problems", "price_per_hour",
+    "output_dir", "trees_in_flight", "max_batch_size", "verifier_time_limit", "judgements", "servers",
+    "critic_servers", "server_token", "critic_token", "max_concurrent_requests", "request_timeout", "max_attempts",
+    "start_timeout", "max_outage", "dry_run", "dry_run_problems", "price_per_hour",
+    *(f.name for f in fields(SelectionConfig)),
 }  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def make_selector(settings: dict) -> Selector:
     judgements = load_judgements(arguments.judgements) if arguments.judgements else Judgements()
     name = model_path(arguments.tokenizer or arguments.model)
     tokenizer = AutoTokenizer.from_pretrained(name, revision=arguments.revision)
-    config = SelectionConfig(sft=arguments.sft, preference=arguments.preference, max_length=arguments.max_length)
+    config = build_trees.selection_config(arguments)
     return Selector(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], config, judgements)
 
 
@@ -120,6 +121,7 @@ def check(arguments: Arguments) -> None:
             raise InvalidInputError(f"{name} would be written into files of the tasks: set {variable} where they run")
     if arguments.dry_run:
         raise InvalidInputError("dry_run is not for many tasks: use build_trees.py --dry_run with the same arguments")
+    build_trees.selection_config(arguments)
     check_directory(Path(arguments.output_dir))
 
 

@@ -31,6 +31,15 @@ class Arguments:
     preference: str = field(default="one_per_tree", metadata={"help": f"Pairs: {', '.join(PREFERENCE_CHOICES)}."})
     max_pairs_per_tree: int = field(default=16, metadata={"help": "Preference rows of one tree."})
     max_length: int | None = field(default=None, metadata={"help": "Leave out chains of more tokens."})
+    min_pass_rate: float = field(
+        default=0.0, metadata={"help": "Leave out trees with a smaller share of right answers."}
+    )
+    max_pass_rate: float = field(
+        default=1.0, metadata={"help": "Leave out trees with a larger share of right answers."}
+    )
+    min_first_success: int = field(
+        default=1, metadata={"help": "Leave out trees with fewer simulations until the first right answer."}
+    )
 
 
 def select(arguments: Arguments) -> BuildReport:

@@ -1,11 +1,14 @@
 import random
+from dataclasses import asdict
 
+import pyarrow.parquet
 import pytest
 import torch
 from datasets import load_dataset
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-from hf_treecot.dataset import FEATURES, DatasetWriter, load_trees
+from hf_treecot.dataset import FEATURES, DatasetWriter, load_trees, read_tables
+from hf_treecot.difficulty import difficulty
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.pattern import load_pattern
 from hf_treecot.problems import generate_problems
@@ -54,7 +57,21 @@ async def test_load_dataset_reads_every_config_and_trees_come_back_whole(tmp_pat
     assert list(load_trees(tmp_path / "dataset")) == trees
     row = load_dataset(str(tmp_path / "dataset"), "preference", split="train")[0]
     assert row["chosen"][0]["role"] == "assistant"
+    found = difficulty(next(tree for tree in trees if tree.tree_id == row["tree_id"]))
+    assert {name: row[name] for name in asdict(found)} == asdict(found)
+    assert found.first_success >= 1
     assert row["prompt"][0]["content"] == trees[0].problem.prompt or row["tree_id"] != trees[0].tree_id
+
+
+async def test_trees_of_an_older_version_load_and_its_rows_are_refused_with_a_remedy(tmp_path):
+    trees, _ = await write_small(tmp_path / "dataset")
+    for config in ("sft", "preference"):
+        (file,) = (tmp_path / "dataset" / config).glob("*.parquet")
+        rows = pyarrow.parquet.read_table(file)
+        pyarrow.parquet.write_table(rows.drop_columns(["first_success", "pass_rate", "pass_rate_variation"]), file)
+        with pytest.raises(InvalidInputError, match="has no column 'first_success'.*or older: select its rows again"):
+            list(read_tables(tmp_path / "dataset", config))
+    assert list(load_trees(tmp_path)) == trees
 
 
 async def test_another_dataset_of_the_same_name_is_not_taken_from_the_cache(tmp_path):

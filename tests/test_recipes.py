@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from datasets import load_dataset
 from trl import ModelConfig, SFTConfig
 
 from hf_treecot import recipe
@@ -124,6 +125,10 @@ EMPTY = "empty.jsonl"
         (["--num_problems", "0"], "limit=0 is out of range"),
         (["--trees_in_flight", "0"], "trees_in_flight=0 is out of range"),
         (["--sft", "best"], "sft='best' is unknown: use one of longest"),
+        (["--preference", "one"], "preference='one' is unknown: use one of one_per_tree"),
+        (["--min_pass_rate", "2"], "min_pass_rate=2.0 is out of range: it must be from 0 to 1"),
+        (["--min_first_success", "0"], "min_first_success=0 is out of range: it must be at least 1"),
+        (["--min_pass_rate", "1", "--max_pass_rate", "0"], "min_pass_rate=1.0 leaves nothing: it must be at most"),
         (["--temperature", "hot"], "invalid float value: 'hot'"),
         (["--tempreature", "1"], "--tempreature"),
         (["--config", "missing.yaml"], "config 'missing.yaml' cannot be read (No such file"),
@@ -210,6 +215,30 @@ def dataset(tmp_path_factory):
     path = tmp_path_factory.mktemp("trees") / "run"
     asyncio.run(small_build(path))
     return str(path / "dataset")
+
+
+def test_select_other_rows_from_the_command_line(run, tmp_path, tiny_model_directory, dataset):
+    def select(output_dir, *args):
+        return run(
+            "select_rows", "--trees", dataset, "--tokenizer", tiny_model_directory, "--output_dir", output_dir, *args
+        )
+
+    for sft, preference in (("by_difficulty", "one_per_branching"), ("pruned", "all")):
+        result = select(
+            sft, "--sft", sft, "--preference", preference, "--min_first_success", "2", "--min_pass_rate", "0.1"
+        )
+        assert result.returncode == 0, result.stderr
+        report = json.loads((tmp_path / sft / "report.json").read_text())
+        assert (report["selection"]["sft"], report["selection"]["preference"]) == (sft, preference)
+        for config in ("sft", "preference"):
+            rows = load_dataset(str(tmp_path / sft / "dataset"), config, split="train")
+            assert len(rows) == report["rows"][config] > 0
+            assert min(rows["first_success"]) >= 2
+            assert min(rows["pass_rate"]) >= 0.1
+        assert report["rejections"]["sft: tree below min_first_success"] > 0
+    refused = select("none", "--max_pass_rate", "1.5")
+    assert refused.returncode == 2
+    assert refused.stderr.strip() == "error: max_pass_rate=1.5 is out of range: it must be from 0 to 1"
 
 
 def test_train_in_stages_from_the_command_line(run, tmp_path, tiny_model_directory, dataset):

@@ -22,6 +22,7 @@ from .worlds import FailingEngine
 
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "recipes"))
 import build_trees_at_scale  # noqa: E402
 
 
@@ -226,6 +227,7 @@ def test_the_recipe_in_two_tasks_and_again(run, tmp_path, tiny_model_directory):
         (["--num_workers", "0"], "num_workers=0 is out of range"),
         (["--num_tasks", "9", "--num_problems", "2"], "num_tasks=9 is out of range"),
         (["--server_token", "secret"], "server_token would be written into files of the tasks"),
+        (["--max_pass_rate", "2"], "max_pass_rate=2.0 is out of range"),
         (["--dry_run", "true"], "dry_run is not for many tasks"),
     ],
 )
