@@ -81,13 +81,17 @@ def test_bad_values_are_refused(changes):
         AnswerRateCallback(SimpleNamespace(is_fsdp_enabled=False), [Problem("1", "?", "1", "letters")], **changes)
 
 
-def test_the_alarm_warns_once_when_chosen_answers_become_unlikely(transformers_log):
+@pytest.mark.parametrize(
+    ("args", "remedy"), [(None, "raise alpha or beta, or"), (SimpleNamespace(is_redi=True), "lower redi_alpha, or")]
+)
+def test_the_alarm_warns_once_when_chosen_answers_become_unlikely(transformers_log, args, remedy):
     alarm, state, control = LogProbabilityAlarm(max_fall=0.1), TrainerState(), TrainerControl()
     for value in (-10.0, -10.5, -12.0, -15.0):
-        alarm.on_log(None, state, control, logs={"logps/chosen": value, "length/chosen": 10.0})
+        alarm.on_log(args, state, control, logs={"logps/chosen": value, "length/chosen": 10.0})
     alarm.on_log(None, state, control, logs={"train_runtime": 1.0})
     assert transformers_log().count("from -1.000 to -1.200 nats per token") == 1
     assert transformers_log().count("have become less likely") == 1
+    assert remedy in transformers_log()
 
 
 def test_the_card_says_what_was_done(tmp_path):
