@@ -157,7 +157,7 @@ class Selector:
                     "rejected_reward": rejected.reward,
                     **asdict(found),
                 }
-        self.rejections["preference: chain that makes no pair"] += len(right) + len(wrong) - len(paired)
+        self._leave_out("preference: chain that makes no pair", len(right) + len(wrong) - len(paired))
 
     def _is_outside(self, found: Difficulty, prefix: str) -> bool:
         """Whether a tree is left out for its difficulty."""
@@ -179,7 +179,7 @@ class Selector:
         chains = []
         if right:  # once a tree
             dead_ends = sum(bool(tree.nodes[leaf].dead_end) for leaf in tree.leaves())
-            self.rejections[f"{prefix}: chain that is a dead end"] += dead_ends
+            self._leave_out(f"{prefix}: chain that is a dead end", dead_ends)
         for leaf in tree.answers(right):
             if tree.nodes[leaf].answer is None:
                 # Nothing to learn from: the paper's wrong chains give a wrong answer.
@@ -197,6 +197,10 @@ class Selector:
             value = sum(tree.nodes[i].value for i in path) / len(path)
             chains.append(Chain(path, text, tokens, tree.nodes[leaf].reward, value))
         return sorted(chains, key=lambda chain: (len(chain.tokens), chain.leaf))
+
+    def _leave_out(self, reason: str, count: int) -> None:
+        if count:
+            self.rejections[reason] += count
 
     def _is_new(self, *texts: str) -> bool:
         digest = hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).digest()

@@ -19,7 +19,7 @@ import build_trees
 import cdpo
 import joint_sft_dpo
 import sft
-from trl import ModelConfig, SFTConfig
+from trl import ModelConfig
 
 from hf_treecot import recipe
 from hf_treecot.builder import claim_directory
@@ -203,7 +203,7 @@ def train_stage(run: Path, name: str, seed: int, settings: build_trees.Arguments
         return directory
     module = {"sft": sft, "cdpo": cdpo, "joint_sft_dpo": joint_sft_dpo}[stage.trainer]
     configuration = {
-        "sft": SFTConfig, "cdpo": cdpo.CDPOConfig, "joint_sft_dpo": joint_sft_dpo.JointSFTDPOConfig
+        "sft": sft.MaskedThoughtConfig, "cdpo": cdpo.CDPOConfig, "joint_sft_dpo": joint_sft_dpo.JointSFTDPOConfig
     }[stage.trainer]  # fmt: skip
     start = settings.model if stage.trainer == "sft" else train_stage(run, "sft", seed, settings)
     options = {

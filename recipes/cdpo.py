@@ -3,6 +3,8 @@
 # ///
 """Conservative DPO on pairs of right and wrong chains (paper, section 4.2).
 
+`--loss_type redi` trains with REDI (Xu et al., 2025) instead, which needs no reference.
+
     accelerate launch recipes/cdpo.py --config recipes/config/cdpo/starter.yaml --dataset runs/demo/dataset
     accelerate launch recipes/cdpo.py --config recipes/config/cdpo/qwen2.5-1.5b.yaml --dataset user/name
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 from datasets import load_dataset
-from trl import ModelConfig, SFTConfig
+from trl import ModelConfig
+from trl import ModelConfig
 
 from hf_treecot import recipe
 from hf_treecot.dataset import load_trees
 from hf_treecot.engines.journal import Journal
-from hf_treecot.trainers import CDPOConfig, JointSFTDPOConfig
+from hf_treecot.trainers import CDPOConfig, JointSFTDPOConfig, MaskedThoughtConfig
 from hf_treecot.trainers.script import ScriptArguments
 
 from .servers.backends import ScriptedBackend
@@ -93,7 +94,7 @@ def test_the_command_line_overrides_the_config():
     assert arguments.problems == ["letters", "arithmetic"]
 
 
-TRAINING = {"sft": SFTConfig, "cdpo": CDPOConfig, "joint_sft_dpo": JointSFTDPOConfig}
+TRAINING = {"sft": MaskedThoughtConfig, "cdpo": CDPOConfig, "joint_sft_dpo": JointSFTDPOConfig}
 TRAINING_CONFIGS = [path for name in TRAINING for path in sorted((ROOT / "recipes" / "config" / name).glob("*.yaml"))]
 
 
@@ -241,14 +242,21 @@ def test_select_other_rows_from_the_command_line(run, tmp_path, tiny_model_direc
     assert refused.stderr.strip() == "error: max_pass_rate=1.5 is out of range: it must be from 0 to 1"
 
 
-def test_train_in_stages_from_the_command_line(run, tmp_path, tiny_model_directory, dataset):
-    def train(name, model, *more):
-        config = ROOT / "recipes" / "config" / name / "starter.yaml"
+@pytest.fixture
+def train(run, dataset):
+    """Trains by a recipe with its configuration for the starter model, for a moment."""
+
+    def train(name, model, *more, config=None):
         return run(
-            name, "--config", config, "--dataset", dataset, "--model_name_or_path", model, "--output_dir", name,
-            "--num_watched", 2, "--watch_max_new_tokens", 4, "--max_steps", 2, "--logging_steps", 1, *more,
+            name, "--config", config or ROOT / "recipes" / "config" / name / "starter.yaml", "--dataset", dataset,
+            "--model_name_or_path", model, "--output_dir", name, "--num_watched", 2, "--watch_max_new_tokens", 4,
+            "--max_steps", 2, "--logging_steps", 1, *more,
         )  # fmt: skip
 
+    return train
+
+
+def test_train_in_stages_from_the_command_line(train, tmp_path, tiny_model_directory):
     sft = train("sft", tiny_model_directory)
     assert sft.returncode == 0, sft.stderr
     joint = train("joint_sft_dpo", "sft", "--report_to", "tensorboard")
@@ -265,6 +273,26 @@ def test_train_in_stages_from_the_command_line(run, tmp_path, tiny_model_directo
     assert [log["step"] for log in state["log_history"] if "sft_loss" in log] == [1, 2, 3]  # it went on from 2
     cdpo = train("cdpo", "sft")
     assert cdpo.returncode == 0, cdpo.stderr
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_train_with_masked_thoughts_and_then_with_redi(train, tmp_path, tiny_model_directory, from_file):
+    options = {"sft": {"mask_thoughts": 0.2}, "cdpo": {"loss_type": "redi", "redi_alpha": 0.5}}
+    for name, model in (("sft", tiny_model_directory), ("cdpo", "sft")):
+        config = ROOT / "recipes" / "config" / name / "starter.yaml"
+        more = [str(text) for key, value in options[name].items() for text in (f"--{key}", value)]
+        if from_file:
+            mine = tmp_path / f"{name}.yaml"
+            mine.write_text(config.read_text() + "".join(f"{key}: {value}\n" for key, value in options[name].items()))
+            config, more = mine, []
+        result = train(name, model, *more, config=config)
+        assert result.returncode == 0, result.stderr
+    assert "SFT with masked thoughts (probability 0.2)" in (tmp_path / "sft" / "README.md").read_text()
+    card = (tmp_path / "cdpo" / "README.md").read_text()
+    assert "+ 0.5 \\frac" in card
+    assert "2505.24850" in card
+    state = json.loads((tmp_path / "cdpo" / "trainer_state.json").read_text())
+    assert [log["step"] for log in state["log_history"] if "redi/margins" in log] == [1, 2]
 
 
 @needs_lighteval
@@ -374,6 +402,8 @@ def test_bad_input_of_evaluate(run, tmp_path, args, message, tiny_model_director
         (["--model_name_or_path", "./nowhere"], "model_name_or_path='./nowhere' cannot be loaded"),
         (["--epsilon", "0.5"], "epsilon=0.5 is out of range"),
         (["--alpha", "-1"], "alpha=-1.0 is out of range"),
+        (["--loss_type", "redi"], "loss_type=['redi'] has an SFT term of its own"),
+        (["--loss_type", "hinge"], "loss_type=['hinge'] would be ignored: use sigmoid"),
         (["--learning_rate", "fast"], "invalid float value: 'fast'"),
         (["--max_length", "3"], "max_length=3: the prompt alone fills it"),
         (["--watch", "missing.jsonl"], "problems 'missing.jsonl': no such file"),

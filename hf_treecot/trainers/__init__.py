@@ -1,4 +1,4 @@
-"""Trainers on TRL: conservative DPO, and its sum with SFT, at the cost of a tree's unique tokens."""
+"""Trainers on TRL: conservative DPO, its sum with SFT, and REDI at the cost of a tree's unique tokens; masked SFT."""
 
 import importlib
 
@@ -10,6 +10,8 @@ _NAMES = {
     "JointSFTDPOConfig": "joint_sft_dpo_config",
     "JointSFTDPOTrainer": "joint_sft_dpo_trainer",
     "LogProbabilityAlarm": "callbacks",
+    "MaskedThoughtConfig": "masked_thought",
+    "MaskedThoughtTrainer": "masked_thought",
 }
 __all__ = sorted(_NAMES)
 

@@ -181,7 +181,8 @@ class LogProbabilityAlarm(TrainerCallback):
         self.first = value if self.first is None else self.first
         if self.first - value > self.max_fall and not self.has_warned:
             self.has_warned = True
+            remedy = "lower redi_alpha" if getattr(args, "is_redi", False) else "raise alpha or beta"
             logger.warning(
                 f"The chosen answers have become less likely, from {self.first:.3f} to {value:.3f} nats per token at "
-                f"step {state.global_step}: raise alpha or beta, or lower the learning rate."
+                f"step {state.global_step}: {remedy}, or lower the learning rate."
             )

@@ -1,12 +1,10 @@
 """Conservative DPO on TRL's DPOTrainer. What touches TRL's private parts is in this file: written against TRL 1.16."""
 
 import contextlib
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from accelerate.utils import is_peft_model
 from datasets import Dataset, IterableDataset
 from torch.utils.data import DataLoader
@@ -17,7 +15,8 @@ from trl.trainer.utils import use_adapter
 
 from ..errors import InvalidInputError
 from .cdpo_config import CDPOConfig
-from .model_card import add_training_sections
+from .losses import preference_loss, redi_loss
+from .model_card import BOTTLENECK_PAPER, REDI_PAPER, add_training_sections, loss_formula
 from .preference_data import check_rows, check_tokens
 from .tree_batches import TreeBatchSampler, TreeCollator
 from .tree_packing import attention_mask, packing_obstacle
@@ -37,29 +36,10 @@ class TokenScores:
     aux_loss: torch.Tensor | None = None  # of a mixture of experts' routers: one figure for the batch
 
 
-def preference_loss(
-    delta: torch.Tensor, chosen_nll: torch.Tensor, beta: float, epsilon: float, alpha: float
-) -> torch.Tensor:
-    r"""
-    The loss of both trainers: conservative DPO (Mitchell, 2023; paper, section 4.2) plus α times SFT (section 4.3).
-
-    Args:
-        delta (`torch.Tensor` of shape `(pairs,)`): Δ, the log-ratio of chosen less that of rejected.
-        chosen_nll (`torch.Tensor` of shape `(pairs,)`): Mean negative log-likelihood of the tokens of chosen.
-        beta (`float`): β.
-        epsilon (`float`): ε.
-        alpha (`float`): α.
-
-    Returns:
-        `torch.Tensor` of shape `(pairs,)`: −(1−ε) log σ(βΔ) − ε log σ(−βΔ) + α · chosen_nll.
-    """
-    loss = -(1 - epsilon) * F.logsigmoid(beta * delta) - epsilon * F.logsigmoid(-beta * delta)
-    return loss + alpha * chosen_nll if alpha else loss
-
-
 class CDPOTrainer(DPOTrainer):
     """
-    Conservative DPO: DPO that allows for a share ε of pairs that are the wrong way round.
+    Conservative DPO: DPO that allows for a share ε of pairs that are the wrong way round. With `loss_type="redi"`,
+    REDI, which pushes right chains up and wrong ones down without a reference.
 
     Takes what [`~trl.DPOTrainer`] takes. Where the model allows it, batches gather the pairs of one tree, and every
     token that they share is forwarded once, for policy and reference alike: the same losses and gradients for a
@@ -67,13 +47,13 @@ class CDPOTrainer(DPOTrainer):
 
     Args:
         model (`str`, `~transformers.PreTrainedModel` or `~peft.PeftModel`): As in TRL.
-        ref_model (`~transformers.PreTrainedModel`, *optional*): As in TRL.
+        ref_model (`~transformers.PreTrainedModel`, *optional*): As in TRL; REDI takes none.
         args ([`CDPOConfig`], *optional*): Configuration.
         **kwargs: As in TRL: `train_dataset`, `eval_dataset`, `processing_class`, `callbacks`, `peft_config`, …
 
     Raises:
         InvalidInputError: Rows that cannot be learnt from, too many rows that `max_length` cuts (of a stream, neither
-            is known), images, or `tree_packing="on"` with a model that does not allow it.
+            is known), images, `tree_packing="on"` with a model that does not allow it, or a `ref_model` for REDI.
 
     Example:
 
@@ -94,18 +74,7 @@ class CDPOTrainer(DPOTrainer):
 
     _tag_names = ["trl", "cdpo", "tree-cot"]
     _name = "conservative DPO on trees of thoughts"
-    _paper = {
-        "title": "Towards Widening the Distillation Bottleneck for Reasoning Models",
-        "id": "2503.01461",
-        "citation": textwrap.dedent("""\
-            @inproceedings{yin2025widening,
-                title     = {{Towards Widening the Distillation Bottleneck for Reasoning Models}},
-                author    = {Yin and Zhao and Wu and Ni and Zeng and Wang and Shi and Shao and Lyu and Wang and Luo
-                             and Zhang},
-                year      = 2025,
-                booktitle = {ACL},
-            }"""),
-    }
+    _paper = BOTTLENECK_PAPER
 
     def __init__(self, model, ref_model=None, args: CDPOConfig | None = None, **kwargs):
         if args is None:
@@ -129,7 +98,18 @@ class CDPOTrainer(DPOTrainer):
             "attn_implementation"
         )
         self.is_packing: bool | None = None  # not decided yet
-        super().__init__(model, ref_model, args, **kwargs)
+        if args.is_redi:
+            if ref_model is not None:
+                raise InvalidInputError("ref_model is given, but loss_type=['redi'] has no reference: leave it out")
+            self._tag_names = ["trl", "redi", "tree-cot"]
+            self._name, self._paper = "REDI on trees of thoughts", REDI_PAPER
+            # TRL then holds no reference; `_precompute_ref_logps` computes nothing.
+            args.precompute_ref_log_probs = True
+        try:
+            super().__init__(model, ref_model, args, **kwargs)
+        finally:
+            if args.is_redi:
+                args.precompute_ref_log_probs = self.precompute_ref_logps = False
         if self._is_vision_dataset:
             raise InvalidInputError("the train dataset has images: this loss is for text alone; use trl.DPOTrainer")
         self._decide_packing()
@@ -259,6 +239,8 @@ class CDPOTrainer(DPOTrainer):
             return self._score(model, inputs).log_probs
 
     def _precompute_ref_logps(self, dataset, name, batch_size):
+        if self.args.is_redi:
+            return dataset
         self._decide_packing()
         # TRL's cache does not know that sums with and without the shared prefix differ.
         model_hash = self._precompute_model_hash
@@ -274,6 +256,13 @@ class CDPOTrainer(DPOTrainer):
             log_probs = self._reference_log_probs(model, inputs)
         return (log_probs * self._masks(inputs)[1]).sum(1).chunk(2)
 
+    def _reference_sums(self, inputs, preference: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the reference says of the preference term's tokens: of chosen, of rejected."""
+        if self.precompute_ref_logps:
+            return inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
+        ref_model = self.ref_model if self.ref_model is not None else self.model
+        return (self._reference_log_probs(ref_model, inputs) * preference).sum(1).chunk(2)
+
     def _masks(self, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """`(2 * pairs, length - 1)` masks: all completion tokens, those of the preference term, those not shared."""
         chosen, rejected = inputs["input_ids"].chunk(2)
@@ -284,30 +273,37 @@ class CDPOTrainer(DPOTrainer):
         return completion, unshared if self.args.mask_shared_prefix else completion, unshared
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """The mean over all pairs of an optimizer step of [`preference_loss`]."""
+        """The mean over all pairs of an optimizer step of [`preference_loss`] or [`redi_loss`]."""
         scores = self._score(model, inputs, with_aux_loss=self.aux_loss_enabled)
         completion, preference, unshared = self._masks(inputs)
         chosen, rejected = (scores.log_probs * preference).sum(1).chunk(2)
-        if self.precompute_ref_logps:
-            ref_chosen, ref_rejected = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
-        else:
-            ref_model = self.ref_model if self.ref_model is not None else self.model
-            ref_chosen, ref_rejected = (self._reference_log_probs(ref_model, inputs) * preference).sum(1).chunk(2)
-        chosen_ratio, rejected_ratio = chosen - ref_chosen, rejected - ref_rejected
         sft_mask = (unshared if self.mask_sft_prefix else completion).chunk(2)[0]
         chosen_nll = -(scores.log_probs.chunk(2)[0] * sft_mask).sum(1) / sft_mask.sum(1).clamp(min=1)
-        losses = preference_loss(chosen_ratio - rejected_ratio, chosen_nll, self.beta, self.args.epsilon, self.alpha)
+        if self.args.is_redi:
+            chosen_length, rejected_length = preference.sum(1).clamp(min=1).chunk(2)
+            sides = {"redi/chosen": chosen / chosen_length, "redi/rejected": rejected / rejected_length}
+            losses = redi_loss(*sides.values(), self.args.redi_alpha)
+        else:
+            ref_chosen, ref_rejected = self._reference_sums(inputs, preference)
+            ratios = chosen - ref_chosen, rejected - ref_rejected
+            losses = preference_loss(ratios[0] - ratios[1], chosen_nll, self.beta, self.args.epsilon, self.alpha)
+            sides = {"rewards/chosen": self.beta * ratios[0], "rewards/rejected": self.beta * ratios[1]}
         loss = losses.mean()
         if scores.aux_loss is not None:
             loss = loss + self.router_aux_loss_coef * scores.aux_loss
         if num_items_in_batch is not None:  # processes are averaged afterwards
             loss = loss * (len(losses) * self.accelerator.num_processes / num_items_in_batch)
-        self._record(inputs, scores, completion, unshared, (chosen_ratio, rejected_ratio), chosen_nll)
+        self._record(inputs, scores, completion, unshared, sides, chosen_nll)
         return (loss, {}) if return_outputs else loss
 
     @torch.no_grad()
-    def _record(self, inputs, scores: TokenScores, completion, unshared, ratios, chosen_nll) -> None:
-        """Add this batch's figures, over all processes, to those that are logged next; in TRL's names."""
+    def _record(self, inputs, scores: TokenScores, completion, unshared, sides, chosen_nll) -> None:
+        """
+        Add this batch's figures, over all processes, to those that are logged next; in TRL's names.
+
+        A reward is relative to a reference. REDI has none: instead of `rewards/*` it logs as `redi/*` the mean
+        log-probabilities of a token that it is made of.
+        """
         mode = "train" if self.model.training else "eval"
         one = torch.ones((), device=completion.device)
         pairs = one * len(chosen_nll)
@@ -315,17 +311,17 @@ class CDPOTrainer(DPOTrainer):
         whole = (scores.log_probs * completion).sum(1).chunk(2)
         own = (scores.log_probs * unshared).sum(1).chunk(2)
         chosen_logits, rejected_logits = (scores.mean_logits * completion).chunk(2)
-        rewards = [self.beta * ratio for ratio in ratios]
+        group, (first, second) = next(iter(sides)).split("/")[0], sides.values()
         row_tokens = inputs["attention_mask"].sum()
         sums = {  # name -> sum, count
             "entropy": ((scores.entropy * completion).sum(), completion.sum()),
             "logits/chosen": (chosen_logits.sum(), chosen_mask.sum()),
             "logits/rejected": (rejected_logits.sum(), rejected_mask.sum()),
             "mean_token_accuracy": ((scores.is_top1.chunk(2)[0] * chosen_mask).sum(), chosen_mask.sum()),
-            "rewards/chosen": (rewards[0].sum(), pairs),
-            "rewards/rejected": (rewards[1].sum(), pairs),
-            "rewards/margins": ((rewards[0] - rewards[1]).sum(), pairs),
-            "rewards/accuracies": ((rewards[0] > rewards[1]).sum(), pairs),
+            f"{group}/chosen": (first.sum(), pairs),
+            f"{group}/rejected": (second.sum(), pairs),
+            f"{group}/margins": ((first - second).sum(), pairs),
+            f"{group}/accuracies": ((first > second).sum(), pairs),
             "logps/chosen": (whole[0].sum(), pairs),
             "logps/rejected": (whole[1].sum(), pairs),
             "logps/chosen_unshared": (own[0].sum(), pairs),
@@ -351,7 +347,4 @@ class CDPOTrainer(DPOTrainer):
         """TRL's card, with the loss, the data and the figures of this run."""
         super().create_model_card(*args, **kwargs)
         if self.is_world_process_zero():
-            sft = f" + {self.alpha:g} \\cdot \\mathrm{{NLL}}(\\text{{chosen}})" if self.alpha else ""
-            epsilon = self.args.epsilon
-            loss = f"$-{1 - epsilon:g} \\log\\sigma(\\beta\\Delta) - {epsilon:g} \\log\\sigma(-\\beta\\Delta){sft}$"
-            add_training_sections(Path(self.args.output_dir) / "README.md", self, f"{loss}, with β = {self.beta:g}.")
+            add_training_sections(Path(self.args.output_dir) / "README.md", self, loss_formula(self.args, self.alpha))

@@ -1,12 +1,80 @@
 """What a model card says beyond TRL's: the loss with its settings, the data, the figures at the end of training."""
 
+import textwrap
 from pathlib import Path
 
 from huggingface_hub import ModelCard
 
+from .cdpo_config import CDPOConfig
 
-FIGURES = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected", "sft_loss")
+
+BOTTLENECK_PAPER = {
+    "title": "Towards Widening the Distillation Bottleneck for Reasoning Models",
+    "id": "2503.01461",
+    "citation": textwrap.dedent("""\
+        @inproceedings{yin2025widening,
+            title     = {{Towards Widening the Distillation Bottleneck for Reasoning Models}},
+            author    = {Yin and Zhao and Wu and Ni and Zeng and Wang and Shi and Shao and Lyu and Wang and Luo
+                         and Zhang},
+            year      = 2025,
+            booktitle = {ACL},
+        }"""),
+}
+REDI_PAPER = {
+    "title": "Harnessing Negative Signals: Reinforcement Distillation from Teacher Data for LLM Reasoning",
+    "id": "2505.24850",
+    "citation": textwrap.dedent("""\
+        @article{xu2025harnessing,
+            title   = {{Harnessing Negative Signals: Reinforcement Distillation from Teacher Data for LLM Reasoning}},
+            author  = {Shuyao Xu and Cheng Peng and Jiangxuan Long and Weidi Xu and Wei Chu and Yuan Qi},
+            year    = 2025,
+            journal = {arXiv preprint arXiv:2505.24850},
+        }"""),
+}
+MASKED_THOUGHT_PAPER = {
+    "title": (
+        "Masked Thought: Simply Masking Partial Reasoning Steps Can Improve Mathematical Reasoning Learning of "
+        "Language Models"
+    ),
+    "id": "2403.02178",
+    "citation": textwrap.dedent("""\
+        @inproceedings{chen2024masked,
+            title     = {{Masked Thought: Simply Masking Partial Reasoning Steps Can Improve Mathematical Reasoning
+                         Learning of Language Models}},
+            author    = {Changyu Chen and Xiting Wang and Ting-En Lin and Ang Lv and Yuchuan Wu and Xin Gao and
+                         Ji-Rong Wen and Rui Yan and Yongbin Li},
+            year      = 2024,
+            booktitle = {ACL},
+        }"""),
+}
+FIGURES = (
+    "loss", "rewards/accuracies", "rewards/margins", "redi/chosen", "redi/rejected", "logps/chosen", "logps/rejected",
+    "sft_loss",
+)  # fmt: skip
 ANSWERS = ("answers/accuracy", "answers/no_answer_rate", "answers/repetition", "answers/length")
+
+
+def loss_formula(args: CDPOConfig, alpha: float) -> str:
+    """
+    The loss of a run, in words and TeX.
+
+    Args:
+        args ([`CDPOConfig`]): Its settings.
+        alpha (`float`): Weight of the SFT term beside conservative DPO.
+
+    Returns:
+        `str`
+    """
+    if args.is_redi:
+        sides = [f"\\frac{{\\log\\pi(\\text{{{side}}})}}{{|\\text{{{side}}}|}}" for side in ("chosen", "rejected")]
+        tokens = (
+            "the tokens after the prefix that both share" if args.mask_shared_prefix else "all tokens of an answer"
+        )
+        return f"$-{sides[0]} + {args.redi_alpha:g} {sides[1]}$, REDI without a reference, over {tokens}."
+    sft = f" + {alpha:g} \\cdot \\mathrm{{NLL}}(\\text{{chosen}})" if alpha else ""
+    noise = args.epsilon
+    loss = f"$-{1 - noise:g} \\log\\sigma(\\beta\\Delta) - {noise:g} \\log\\sigma(-\\beta\\Delta){sft}$"
+    return f"{loss}, with β = {args.beta:g}."
 
 
 def add_training_sections(path: Path, trainer, loss: str) -> None:

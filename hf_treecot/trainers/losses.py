@@ -1,0 +1,42 @@
+"""The objectives of the trainers on pairs: plain functions of figures that are already summed over tokens."""
+
+import torch
+import torch.nn.functional as F
+
+
+def preference_loss(
+    delta: torch.Tensor, chosen_nll: torch.Tensor, beta: float, epsilon: float, alpha: float
+) -> torch.Tensor:
+    r"""
+    The loss of both trainers: conservative DPO (Mitchell, 2023; paper, section 4.2) plus α times SFT (section 4.3).
+
+    Args:
+        delta (`torch.Tensor` of shape `(pairs,)`): Δ, the log-ratio of chosen less that of rejected.
+        chosen_nll (`torch.Tensor` of shape `(pairs,)`): Mean negative log-likelihood of the tokens of chosen.
+        beta (`float`): β.
+        epsilon (`float`): ε.
+        alpha (`float`): α.
+
+    Returns:
+        `torch.Tensor` of shape `(pairs,)`: −(1−ε) log σ(βΔ) − ε log σ(−βΔ) + α · chosen_nll.
+    """
+    loss = -(1 - epsilon) * F.logsigmoid(beta * delta) - epsilon * F.logsigmoid(-beta * delta)
+    return loss + alpha * chosen_nll if alpha else loss
+
+
+def redi_loss(chosen: torch.Tensor, rejected: torch.Tensor, alpha: float) -> torch.Tensor:
+    r"""
+    Reinforcement distillation, REDI (Xu et al., 2025, arXiv:2505.24850): likelier right chains, unlikelier wrong ones.
+
+    There is no reference, and the two sides are weighted apart: at α = 1 the wrong side can drive both down, at α = 0
+    this is SFT.
+
+    Args:
+        chosen (`torch.Tensor` of shape `(pairs,)`): Mean log-probability of the tokens of chosen, in nats per token.
+        rejected (`torch.Tensor` of shape `(pairs,)`): The same of rejected.
+        alpha (`float`): α, the weight of rejected; the source's is 0.8.
+
+    Returns:
+        `torch.Tensor` of shape `(pairs,)`: −chosen + α · rejected.
+    """
+    return -chosen + alpha * rejected
