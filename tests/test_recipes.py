@@ -12,7 +12,6 @@ import pytest
 import yaml
 from datasets import load_dataset
 from trl import ModelConfig
-from trl import ModelConfig
 
 from hf_treecot import recipe
 from hf_treecot.dataset import load_trees
