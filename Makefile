@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo space test browser quality style clean install
+.PHONY: demo quick space test browser quality style clean install
 
 install: $(VENV)/.installed
 
@@ -20,6 +20,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 demo: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/speedrun.sh
+
+# The same in three minutes, with a model that knows little.
+quick: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/speedrun.sh --quick
 
 # Whatever is in SPACE goes to the app: make space SPACE="--source runs/mine"
 space: install

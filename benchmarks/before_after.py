@@ -45,8 +45,9 @@ def figures(run: Path, seed: int, num_problems: int) -> list[dict]:
             models = ["starter", run / "sft", run / "joint"]
             decoding = {"decoding": "sample", "k": 1, "temperature": temperature, "top_p": 1.0} if temperature else {}
             recipe(
-                "evaluate", None, models=models, num_problems=num_problems, seed=seed, output_dir=directory, **decoding
-            )
+                "evaluate", None, models=models, tasks=["letters", "arithmetic"], problems=["blocks"], seed=seed,
+                num_problems=num_problems, output_dir=directory, **decoding,
+            )  # fmt: skip
         for row in json.loads(path.read_text()):
             rows.append({**row, "problems": row["task"], "temperature": temperature})
     return rows

@@ -1,7 +1,7 @@
 """Publish on the Hub: a dataset of trees, a trained model with its evaluation results, or a Space.
 
     python recipes/publish.py --dataset runs/demo --repo_id user/name
-    python recipes/publish.py --model runs/demo/cdpo --results results/ --repo_id user/name
+    python recipes/publish.py --model runs/demo/sft --results runs/demo/evaluation --repo_id user/name
     python recipes/publish.py --space spaces/treecot --repo_id user/name
 
 Log in first with `hf auth login`. Run the same command again after any interruption: it goes on where it was.

@@ -1,0 +1,130 @@
+"""Every command of the README is run, with small things in place of the large ones that it names.
+
+`make`, `pip install` and what they set up are continuous integration's own first steps.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hf_treecot.judgements import Judgement, JudgementLog
+
+from .servers import tgi
+from .servers.backends import ScriptedBackend
+from .servers.running import serve
+from .test_recipes import ROOT, dataset, needs_lighteval, run, tiny_model_directory  # noqa: F401
+
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LINES = [
+    re.split(r"\s{2,}#", line)[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for line in block.replace("\\\n", " ").splitlines()
+]
+RECIPES = {line: re.match(r"(?:accelerate launch|python) recipes/(\w+)\.py (.*)", line) for line in LINES}
+COMMANDS = [line for line, match in RECIPES.items() if match]
+MODELS = ("Qwen/Qwen2.5-7B-Instruct", "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-1.5B-Instruct", "my/adapter")
+SHORT_SEARCH = (
+    "--num_problems 2 --num_simulations 2 --min_right 1 --max_right 1 --max_depth 4 --max_new_tokens 16 "
+    "--give_up_factor 1"
+)
+SHORT_TRAINING = "--use_cpu true --bf16 false --tf32 false --max_steps 1 --output_dir out --dataset runs/demo/dataset"
+SHORTER = {
+    "build_trees": f"{SHORT_SEARCH} --output_dir runs/built",  # runs/demo is another's
+    "build_trees_at_scale": f"{SHORT_SEARCH} --num_tasks 2 --output_dir runs/scale --model models/tiny",
+    "evaluate": "--num_problems 2 --max_new_tokens 8 --k 2 --data data",
+    "sft": f"{SHORT_TRAINING} --model_name_or_path models/tiny",
+    "joint_sft_dpo": f"{SHORT_TRAINING} --model_name_or_path models/tiny",
+}
+ROWS = {  # of the benchmarks' datasets
+    "gsm8k": {"question": "What is 6 times 7?", "answer": "It is 42.\n#### 42"},
+    "math_500": {"problem": "What is 6 times 7?", "answer": "42", "unique_id": "a"},
+    "ifeval": {"key": 1, "prompt": "Write.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]},
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, dataset, tiny_model_directory):  # noqa: F811
+    """A directory with all that the README takes for granted; models are tiny."""
+    for name in ("recipes", "spaces"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "programs").mkdir()
+    for name in ("demo", "all"):
+        shutil.copytree(Path(dataset).parent, tmp_path / "runs" / name)
+    JudgementLog(tmp_path / "runs" / "judgements").add(Judgement("0" * 16, "reject", "me"))
+    results = {"results": {"treecot:letters|0": {"accuracy": 0.5}}}
+    (tmp_path / "runs" / "demo" / "evaluation" / "results").mkdir(parents=True)
+    (tmp_path / "runs" / "demo" / "evaluation" / "results" / "results_1.json").write_text(json.dumps(results))
+    shutil.copytree(tiny_model_directory, tmp_path / "models" / "tiny")
+    for name in ("sft", "joint_sft_dpo"):
+        shutil.copytree(tiny_model_directory, tmp_path / "runs" / "demo" / name)
+    (tmp_path / "my_problems.jsonl").write_text('{"question": "What is 6 times 7?", "final": "42"}\n' * 2)
+    (yaml,) = re.findall(r"```yaml\n(# mine.yaml.*?)```", README, re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(small(yaml))
+    for name, row in ROWS.items():
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "test.jsonl").write_text(json.dumps(row) + "\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def small(text):
+    """With the tiny model in place of those of the Hub, and of the starter model, which takes minutes to train."""
+    for name in MODELS:
+        text = text.replace(name, "models/tiny")
+    return re.sub(r"(?<=--models )starter\b", "models/tiny", text)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_recipe(line, run, place, hub, monkeypatch):  # noqa: F811
+    name, rest = RECIPES[line].groups()
+    if name == "evaluate":
+        pytest.importorskip("lighteval")
+    if name == "select_rows" and "runs/all" in rest:
+        shutil.rmtree(place / "runs" / "all")
+    if "slurm" in rest:
+        for program in ("sbatch", "srun", "scontrol"):
+            (place / "programs" / program).symlink_to(ROOT / "tests" / "mock_slurm.py")
+        monkeypatch.setenv("PATH", f"{place / 'programs'}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setenv("MOCK_SLURM_JOBS", str(place / "programs"))
+    backend = ScriptedBackend()
+    backend.tokenizer.save_pretrained(place / "models" / "tokenizer")
+    with serve(tgi.make_app(backend)) as url:
+        rest = re.sub(r"(--tokenizer |:8080#)starter\b", r"\1models/tokenizer", rest)
+        rest = rest.replace("http://localhost:8080", url)
+        served = "" if "--servers" in rest or name != "build_trees" else "--model models/tiny"
+        result = run(name, *shlex.split(f"{small(rest)} {SHORTER.get(name, '')} {served}"))
+    assert result.returncode == 0, result.stderr
+
+
+def test_all_other_commands_are_known():
+    """What is not a recipe is one of these; each is run by a test, here or elsewhere, or by continuous integration."""
+    known = (
+        "make demo", "make test", "make space", "pip install", "python -m hf_treecot.evaluation.compat",
+        "lighteval accelerate", "python -m tests.servers.tgi", "kill %1", "python -m hf_treecot.verifiers check",
+    )  # fmt: skip
+    others = [line for line in LINES if line and not RECIPES[line]]
+    assert [line for line in others if not line.startswith(known)] == []
+    pins = next(line for line in others if "lighteval==" in line).removeprefix("pip install --no-deps ")
+    assert pins in (ROOT / "Makefile").read_text()
+
+
+@needs_lighteval
+def test_the_command_of_lighteval(place):
+    line = next(line for line in LINES if line.startswith("lighteval accelerate"))
+    line = line.replace("Qwen/Qwen2.5-0.5B-Instruct", "models/tiny").replace("gsm8k", "letters")
+    command = [str(Path(sys.executable).parent / "lighteval"), *shlex.split(line)[1:], "--max-samples", "2"]
+    result = subprocess.run(
+        [*command, "--output-dir", "results"], capture_output=True, text=True, cwd=place,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-2000:]
+    (path,) = (place / "results").rglob("results_*.json")
+    assert "no_answer_rate" in json.loads(path.read_text())["results"]["treecot:letters|0"]
