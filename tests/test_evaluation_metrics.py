@@ -33,10 +33,11 @@ from hf_treecot.evaluation.metrics import (
     metric_names,
     metrics,
     summarize,
+    verify_all,
 )
 from hf_treecot.evaluation.tasks import BENCHMARKS, TASKS_TABLE, TaskOptions
 from hf_treecot.evaluation.tasks.benchmark import to_doc
-from hf_treecot.problems import Problem, generate_problems
+from hf_treecot.problems import Problem, generate_problems, load_problems
 from hf_treecot.verifiers import Verdict
 
 
@@ -242,8 +243,6 @@ def rows_of(path):
 @real_data
 @pytest.mark.parametrize("path", GOLD)
 def test_gold_answers_are_right(path):
-    from hf_treecot.evaluation.metrics import verify_all
-
     docs = [to_doc(BENCHMARKS[GOLD[path]], "training", row, "t") for row in rows_of(path)]
     problems = [Problem(**{**doc.specific["problems"][0], "problem_id": str(i)}) for i, doc in enumerate(docs)]
     verdicts = verify_all([f"The answer is: \\boxed{{{problem.answer}}}" for problem in problems], problems)
@@ -251,9 +250,15 @@ def test_gold_answers_are_right(path):
 
 
 @real_data
-def test_gold_plans_are_right():
-    from hf_treecot.evaluation.metrics import verify_all
+def test_gold_counts_of_letters_are_right():
+    problems = load_problems(str(Path(REAL) / "letter_count/letter_count.json"))
+    assert len(problems) == 250
+    verdicts = verify_all([f"The answer is: \\boxed{{{problem.answer}}}" for problem in problems], problems)
+    assert [verdict.reward for verdict in verdicts] == [1.0] * len(problems)
 
+
+@real_data
+def test_gold_plans_are_right():
     rows = json.loads((Path(REAL) / "blocksworld/plan_generation_3.json").read_text())["instances"]
     docs = [to_doc(BENCHMARKS["blocksworld"], "training", row, "t") for row in rows]
     problems = [Problem(**doc.specific["problems"][0]) for doc in docs]
