@@ -24,17 +24,14 @@ from hf_treecot.errors import InvalidInputError
 from hf_treecot.evaluation.metrics import (
     CONVERSATION,
     INSTRUCTIONS,
-    NO_ANSWER,
     REASONING,
     OutputMetrics,
-    Outputs,
-    check_gold,
     followed_instructions,
     metric_names,
     metrics,
     summarize,
-    verify_all,
 )
+from hf_treecot.evaluation.replies import NO_ANSWER, Outputs, check_gold, verify_all
 from hf_treecot.evaluation.tasks import BENCHMARKS, TASKS_TABLE, TaskOptions
 from hf_treecot.evaluation.tasks.benchmark import to_doc
 from hf_treecot.problems import Problem, generate_problems, load_problems

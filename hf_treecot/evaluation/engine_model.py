@@ -22,7 +22,7 @@ from ..errors import ContextLengthError, InvalidInputError
 from ..pattern import Pattern, load_pattern
 from ..problems import Problem
 from ..search import SearchConfig
-from .metrics import Outputs
+from .replies import Outputs
 from .search_model import load_judge, search_answers
 
 

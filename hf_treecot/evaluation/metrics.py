@@ -4,14 +4,12 @@ Every figure is a mean over problems with a bootstrap interval. Verifiers run in
 gives no reward, which is not a reward of 0: such outputs are left out of accuracy and counted.
 """
 
-import asyncio
-import atexit
 import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import partial
 
 from lighteval.metrics.metrics_sample import SampleLevelComputation, SamplingMetric
 from lighteval.metrics.utils.metric_utils import SampleLevelMetricGrouping
@@ -19,106 +17,19 @@ from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.requests import Doc, SamplingMethod
 
 from ..diagnostics import is_looping, is_over_reflecting, repetition
-from ..errors import InvalidInputError, VerifierError
+from ..errors import InvalidInputError
 from ..problems import Problem
 from ..verifiers import Verdict
-from ..verifiers.worker import VerifierPool
-from .answers import answer_key, answer_text, states_answer
+from .answers import answer_key
+from .replies import NO_ANSWER, Reply, judge, verify_all
 from .statistics import estimate, pass_at_k, sample_counts
 
 
 REASONING, INSTRUCTIONS, CONVERSATION = "reasoning", "instructions", "conversation"
-NO_ANSWER = ("truncated", "looping", "none_given", "unparseable")
 PARTS = {"/8": 1 / 8, "/4": 1 / 4, "/2": 1 / 2, "": 1.0}  # of the tokens that were spent on a problem
 # As lighteval's own IFEval calls them.
 FOLLOWING = ("prompt_level_strict_acc", "inst_level_strict_acc", "prompt_level_loose_acc", "inst_level_loose_acc")
 MEAN = "mean_acc"  # of the four, over all problems: what Multi-IF's authors report of a turn
-
-
-@dataclass
-class Outputs(ModelResponse):
-    """
-    What our models answer: outputs, and what lighteval's own response does not say of them.
-
-    Args:
-        token_counts (`list[int]`): Generated tokens of every text.
-        finish_reasons (`list[str]`): `"length"` for a text that ran into its limit.
-        is_search (`bool`): The outputs are those of one search, the one it chose first; else independent samples.
-        found_at (`list[int]`): Tokens that had been generated for the problem when an output was there.
-        budget (`int`): Tokens that could be spent on the problem.
-    """
-
-    token_counts: list[int] = field(default_factory=list)
-    finish_reasons: list[str] = field(default_factory=list)
-    is_search: bool = False
-    found_at: list[int] = field(default_factory=list)
-    budget: int = 0
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One text of an output, judged; an output of a conversation has one for every turn."""
-
-    text: str
-    verdict: Verdict | None
-    tokens: int
-    is_truncated: bool
-
-    @property
-    def reward(self) -> float:
-        """1 if right, 0 if wrong, NaN if the verifier failed."""
-        return math.nan if self.verdict is None else float(self.verdict.reward > 0.5)
-
-    @property
-    def no_answer(self) -> str:
-        """Why there is no answer, one of [`NO_ANSWER`]; empty if there is one."""
-        reason = self.verdict.reason.partition(":")[0] if self.verdict else "right"
-        if reason not in ("no_answer", "unparseable"):
-            return ""
-        if reason == "unparseable" and states_answer(self.text):
-            return "unparseable"
-        if is_looping(self.text):
-            return "looping"
-        return "truncated" if self.is_truncated else "none_given"
-
-
-@cache
-def verifier_pool() -> VerifierPool:
-    """The verifier processes of this process, started once and ended with it."""
-    pool = VerifierPool().__enter__()
-    atexit.register(pool.__exit__)
-    return pool
-
-
-def verify_all(texts: Sequence[str], problems: Sequence[Problem]) -> list[Verdict | None]:
-    """Verdicts; None where the verifier failed."""
-
-    async def verify(text: str, problem: Problem) -> Verdict | None:
-        try:
-            return await verifier_pool().verify(answer_text(text), problem)
-        except VerifierError:  # counted by `verifier_failures`
-            return None
-
-    async def run() -> list[Verdict | None]:
-        return await asyncio.gather(*(verify(text, problem) for text, problem in zip(texts, problems, strict=True)))
-
-    return asyncio.run(run())
-
-
-def check_gold(problem: Problem) -> None:
-    """
-    See that a verifier can read a gold answer.
-
-    Raises:
-        InvalidInputError: It cannot.
-    """
-    try:
-        verifier_pool().verify_blocking("\\boxed{0}", problem)
-    except VerifierError as error:
-        raise InvalidInputError(
-            f"problem {problem.problem_id!r}: its gold answer {problem.answer[:100]!r} cannot be checked "
-            f"({str(error).rpartition(': ')[2]}): correct the row"
-        ) from error
 
 
 @dataclass
@@ -164,36 +75,6 @@ class OutputMetrics(SampleLevelComputation, SamplingMetric):
         if self.k > 1 or is_search:
             figures |= within_tokens(rewards, model_response, figures["tokens"], outputs)
         return figures
-
-
-def judge(problems: Sequence[Problem], doc: Doc, response: ModelResponse) -> list[list[Reply]]:
-    """The outputs of a response, each with a judged reply for every turn."""
-    turns = len(problems)
-    if not response.text or len(response.text) % turns:
-        raise InvalidInputError(
-            f"task {doc.task_name!r} is a conversation of {turns} turns, but the model answered only the first: "
-            "evaluate it with recipes/evaluate.py"
-        )
-    texts = response.text
-    verdicts = verify_all(texts, list(problems) * (len(texts) // turns))
-    counts = getattr(response, "token_counts", None) or [len(_unpadded(t)) for t in response.output_tokens]
-    counts = counts or [0] * len(texts)
-    reasons = getattr(response, "finish_reasons", None)
-    if not reasons:
-        reasons = ["length" if doc.generation_size and n >= doc.generation_size else "stop" for n in counts]
-    replies = [
-        Reply(text, verdict, tokens, reason == "length")
-        for text, verdict, tokens, reason in zip(texts, verdicts, counts, reasons, strict=True)
-    ]
-    return [replies[i : i + turns] for i in range(0, len(replies), turns)]
-
-
-def _unpadded(tokens: Sequence[int]) -> Sequence[int]:
-    """Tokens without padding: lighteval's models fill a batch with one token at the end, and do not say which."""
-    tokens = list(tokens)
-    while len(tokens) > 1 and tokens[-1] == tokens[-2]:
-        tokens.pop()
-    return tokens
 
 
 def failures(outputs: Sequence[Sequence[Reply]]) -> dict[str, float]:

@@ -25,7 +25,8 @@ from lighteval.tasks.lighteval_task import LightevalTask  # noqa: E402
 from ..engines.engine import Engine  # noqa: E402
 from ..problems import Problem  # noqa: E402
 from .engine_model import EngineModel, EngineModelConfig  # noqa: E402
-from .metrics import INSTRUCTIONS, REASONING, check_gold  # noqa: E402
+from .metrics import INSTRUCTIONS, REASONING  # noqa: E402
+from .replies import check_gold  # noqa: E402
 from .tasks import BENCHMARKS, Benchmark, TaskOptions  # noqa: E402
 
 
