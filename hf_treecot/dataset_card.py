@@ -137,7 +137,7 @@ def write_card(
         right_chain_tokens=round(statistics.sums["generated_tokens"] / max(1, statistics.sums["right"])),
         models=dict(sorted(models.items())), inline=inline,
         failures=len(report.get("failures", {})), rejections=dict(sorted(report.get("rejections", {}).items())),
-        selection=report.get("selection", {}), example=_example(statistics.example),
+        selection=report.get("selection", {}), example=example(statistics.example),
     )  # fmt: skip
     card.save(directory / "README.md")
 
@@ -193,7 +193,8 @@ def fenced(text: str, limit: int = EXAMPLE_LENGTH) -> str:
     return f"{fence}text\n{text}\n{fence}"
 
 
-def _example(tree: Tree | None) -> dict[str, str] | None:
+def example(tree: Tree | None) -> dict[str, str] | None:
+    """A problem, its shortest right and its shortest wrong chain, as blocks of code; None without a tree."""
     if tree is None:
         return None
     right, wrong = (min(tree.answers(right=right), key=lambda i: len(tree.render(i))) for right in (True, False))

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 import yaml
 from trl import TrlParser
 
-from .errors import HubError, InvalidInputError
+from .errors import EngineError, EnginesDownError, HubError, InvalidInputError
 
 
 PLAIN = {bool, int, float, str, list[str], NoneType}
@@ -89,8 +89,8 @@ def run(main: Callable[[], Any], resume: str = "") -> Any:
         resume (`str`): What to say after Ctrl-C.
 
     Returns:
-        What `main` returns. Exits with 2 for an [`InvalidInputError`], with 1 for a [`HubError`], with 130 after
-        Ctrl-C.
+        What `main` returns. Exits with 2 for an [`InvalidInputError`], with 1 for a [`HubError`], with 3 if a model or
+        its servers failed, with 130 after Ctrl-C.
     """
     try:
         return main()
@@ -99,6 +99,9 @@ def run(main: Callable[[], Any], resume: str = "") -> Any:
     except HubError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except (EngineError, EnginesDownError) as error:
+        print(f"error: {error}\n{resume}".rstrip(), file=sys.stderr)
+        sys.exit(3)
     except KeyboardInterrupt:
         print(f"\nInterrupted. {resume}".rstrip(), file=sys.stderr)
         sys.exit(130)

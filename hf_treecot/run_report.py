@@ -1,22 +1,24 @@
 """One page about a run, `report.md`: what was built, how training went, what that did to the model.
 
 This room only shows what recipes have left in the run's directory; it must not compute anything that others need.
-Texts of models are untrusted: they go through [`~dataset_card.fenced`].
+Texts of models are untrusted: they go through [`~dataset_card.inline`] or [`~dataset_card.fenced`].
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from .builder import BuildReport
 from .dataset import load_trees
-from .dataset_card import TreeStatistics, draw_lengths, fenced, inline, listed
+from .dataset_card import TreeStatistics, draw_lengths, example, inline, listed
 from .errors import InvalidInputError
 from .report import summary
 
 
+OF_THE_LAST_RUN = ("thoughts asked / from the journal", "time")  # a build that was resumed took longer
 CURVES = {  # of a trainer's log: panel -> names
     "loss": ("loss", "sft_loss"),
     "rewards": ("rewards/accuracies", "rewards/margins"),
@@ -37,33 +39,35 @@ def write_report(run: Path) -> Path:
     Raises:
         InvalidInputError: There is no run.
     """
-    try:
-        record = json.loads((run / "report.json").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInputError(
-            f"run={str(run)!r} has no report.json ({error.strerror}): give the directory of a finished build"
-        ) from error
+    record = _read(run / "report.json")
     known = {field.name for field in fields(BuildReport)}
     statistics = TreeStatistics.of(load_trees(run))
-    histories = {
-        path.parent.name: json.loads(path.read_text(encoding="utf-8"))["log_history"]
-        for path in sorted(run.glob("*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
-    }
+    states = sorted(run.glob("*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
+    histories = {path.parent.name: _read(path)["log_history"] for path in states}
     sections = [
         f"# {inline(run.name)}: from problems to a model",
         *_trees(run, BuildReport(**{k: v for k, v in record.items() if k in known}), statistics),
         *_example(statistics),
         *_training(run, histories),
         *_evaluation(run),
-        *_next(run),
+        *_next(run, list(histories)),
     ]
     page = run / "report.md"
     page.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
     return page
 
 
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(
+            f"run={str(path.parent)!r}: {path.name} cannot be read ({error}): give the directory of a finished build"
+        ) from error
+
+
 def _trees(run: Path, report: BuildReport, statistics: TreeStatistics) -> list[str]:
-    lines = [f"| {name.strip()} | {value} |" for name, value in summary(report)]
+    lines = [f"| {name.strip()} | {value} |" for name, value in summary(report) if name not in OF_THE_LAST_RUN]
     lines += [f"| thoughts: {inline(kind)} | {count} |" for kind, count in statistics.kinds.most_common()]
     lines += [f"| left out: {inline(reason)} | {count} |" for reason, count in sorted(report.rejections.items())]
     settings = [f"| {inline(name)} | {listed(values)} |" for name, values in sorted(statistics.settings.items())]
@@ -77,13 +81,8 @@ def _trees(run: Path, report: BuildReport, statistics: TreeStatistics) -> list[s
 
 
 def _example(statistics: TreeStatistics) -> list[str]:
-    if (tree := statistics.example) is None:
-        return []
-    right, wrong = (min(tree.answers(right=kind), key=lambda i: len(tree.render(i))) for kind in (True, False))
-    return [
-        "## A right and a wrong chain of one problem",
-        *(fenced(text) for text in (tree.problem.prompt, tree.render(right), tree.render(wrong))),
-    ]
+    texts = example(statistics.example)
+    return ["## A right and a wrong chain of one problem", *texts.values()] if texts else []
 
 
 def _training(run: Path, histories: Mapping[str, list[dict[str, Any]]]) -> list[str]:
@@ -135,13 +134,17 @@ def _evaluation(run: Path) -> list[str]:
     return sections
 
 
-def _next(run: Path) -> list[str]:
+def _next(run: Path, stages: list[str]) -> list[str]:
+    models = [quote(str(run / stage)) for stage in stages]
+    talk = f" --models {' '.join(models)}" if models else ""
+    tokenizer = f"--tokenizer {models[0]} " if models else ""
     return [
         "## Next",
         "```bash\n"
-        f'make space SPACE="--source {run}"                      # look at the trees, judge them, talk to the models\n'
-        f"python recipes/select_rows.py --trees {run} --preference all --output_dir runs/all   # other rows\n"
-        f"python recipes/publish.py --dataset {run} --repo_id my-trees   # to the Hub\n"
+        f'make space SPACE="--source {quote(str(run))}{talk}"\n'
+        f"python recipes/select_rows.py --trees {quote(str(run))} {tokenizer}--preference all "
+        f"--output_dir {quote(f'{run}-all')}\n"
+        f"python recipes/publish.py --dataset {quote(str(run))} --repo_id my-trees\n"
         "```",
     ]
 

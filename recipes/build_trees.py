@@ -20,7 +20,7 @@ from hf_treecot.builder import BuildConfig, BuildReport, build_trees, check_dire
 from hf_treecot.dataset import load_trees
 from hf_treecot.decontamination import decontaminate
 from hf_treecot.engines.loading import EngineArguments, open_engines, room_for_requests
-from hf_treecot.errors import EnginesDownError, InvalidInputError
+from hf_treecot.errors import InvalidInputError
 from hf_treecot.estimate import Estimate, MeteredEngine, compare, describe, estimate, save
 from hf_treecot.judgements import Judgements, load_judgements
 from hf_treecot.pattern import available_patterns, load_pattern
@@ -207,11 +207,7 @@ def main() -> int:
     output_dir = Path(arguments.output_dir)
     estimate_path = output_dir.with_name(f"{output_dir.name}.estimate.json")
     resume = f"Nothing is lost: run the same command again to go on in {output_dir}."
-    try:
-        result = recipe.run(lambda: asyncio.run(build(arguments)), resume="" if arguments.dry_run else resume)
-    except EnginesDownError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 3
+    result = recipe.run(lambda: asyncio.run(build(arguments)), resume="" if arguments.dry_run else resume)
     if isinstance(result, Estimate):
         save(result, estimate_path)
         print("\n".join(describe(result)))

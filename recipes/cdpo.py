@@ -15,7 +15,7 @@ from trl import ModelConfig, get_peft_config
 
 from hf_treecot import recipe
 from hf_treecot.trainers import CDPOConfig, CDPOTrainer
-from hf_treecot.trainers.script import ScriptArguments, load_rows, set_up_model, train, watched_problems
+from hf_treecot.trainers.script import ScriptArguments, claim_output, load_rows, set_up_model, train, watched_problems
 
 
 def main(script: ScriptArguments, training: CDPOConfig, model: ModelConfig) -> None:
@@ -23,6 +23,7 @@ def main(script: ScriptArguments, training: CDPOConfig, model: ModelConfig) -> N
     problems = watched_problems(script)
     rows = load_rows(script, "preference")
     name = set_up_model(model, training)
+    claim_output(training, name, rows)
     trainer = CDPOTrainer(name, args=training, train_dataset=rows, peft_config=get_peft_config(model))
     train(trainer, script, problems)
 

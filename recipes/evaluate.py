@@ -9,16 +9,17 @@ Run the same command again after any interruption: it goes on where it was. Resu
 layout; the table and the plot are made from them.
 """
 
-import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from hf_treecot import recipe
-from hf_treecot.engines.loading import open_engines, server_arguments
+from hf_treecot.engines.loading import TOKEN_VARIABLES, EngineArguments, open_engines, server_arguments
 from hf_treecot.errors import InvalidInputError
 
 
@@ -120,24 +121,32 @@ async def open_journaled(model: str, arguments: Arguments) -> AsyncIterator:
 @asynccontextmanager
 async def open_engine(model: str, arguments: Arguments) -> AsyncIterator:
     """The engine of a model, closed at the end of the block."""
-    if server := server_arguments(model):
-        async with open_engines(server) as engines:
-            yield engines["generator"]
-        return
-    from hf_treecot.engines.local import LocalEngine
-    from hf_treecot.starter.training import starter_model
+    options = replace(
+        server_arguments(model) or EngineArguments(model=model, revision=arguments.revision),
+        dtype=arguments.dtype,
+        trust_remote_code=arguments.trust_remote_code,
+        max_batch_size=arguments.max_batch_size,
+    )
+    async with open_engines(options) as engines:
+        yield engines["generator"]
 
-    options = {"dtype": arguments.dtype, "max_batch_size": arguments.max_batch_size}
-    if model == "starter":
-        engine = LocalEngine.from_pretrained(str(starter_model()), name="hf_treecot/starter", **options)
-    else:
-        engine = LocalEngine.from_pretrained(
-            model, revision=arguments.revision, trust_remote_code=arguments.trust_remote_code, **options
+
+def check_servers(arguments: Arguments) -> None:
+    """See that no option is lost on servers, and that a token goes to one host alone."""
+    servers = [server for model in arguments.models if (server := server_arguments(model))]
+    if servers and arguments.revision is not None:
+        raise InvalidInputError(
+            f"revision={arguments.revision!r} cannot be asked of servers: evaluate them without it, by themselves"
         )
-    try:
-        yield engine
-    finally:
-        await asyncio.to_thread(engine.close)
+    hosts = {urlsplit(server.servers[0]).netloc for server in servers}
+    if len(hosts) > 1 and TOKEN_VARIABLES["generator"] in os.environ:
+        raise InvalidInputError(
+            f"models are on several hosts ({', '.join(sorted(hosts))}), and {TOKEN_VARIABLES['generator']} would be "
+            "sent to all of them: evaluate them one after the other, with the same output_dir"
+        )
+    names = short_names(arguments.models)
+    if len(set(names.values())) < len(names):
+        raise InvalidInputError(f"models={', '.join(names)}: results could not tell them apart; leave one out")
 
 
 def evaluate(arguments: Arguments) -> list[dict]:
@@ -156,6 +165,7 @@ def evaluate(arguments: Arguments) -> list[dict]:
     if arguments.num_problems is not None and arguments.num_problems < 1:
         raise InvalidInputError(f"num_problems={arguments.num_problems} is out of range: it must be at least 1")
     make_directory(Path(arguments.output_dir))
+    check_servers(arguments)
     benchmarks = own_benchmarks(arguments)
     names = arguments.tasks or ([] if benchmarks else ["letters", "arithmetic"])
     benchmarks = choose_benchmarks(names) + benchmarks
@@ -210,23 +220,21 @@ def task_options(arguments: Arguments, decoding: str):
 def own_benchmarks(arguments: Arguments) -> list:
     """The user's own problems as benchmarks; lighteval takes directories, so each gets one."""
     from hf_treecot.evaluation.run import benchmark_of_problems
-    from hf_treecot.problems import load_problems
+    from hf_treecot.problems import check_unique, load_problems
 
-    return [
-        benchmark_of_problems(
+    benchmarks = []
+    for source in arguments.problems:
+        problems = load_problems(
             source,
-            load_problems(
-                source,
-                limit=arguments.num_problems,
-                seed=arguments.problem_seed,
-                split=arguments.split,
-                config_name=arguments.config_name,
-                allow_evaluation_only=True,
-            ),
-            Path(arguments.output_dir) / "problems",
+            limit=arguments.num_problems,
+            seed=arguments.problem_seed,
+            split=arguments.split,
+            config_name=arguments.config_name,
+            allow_evaluation_only=True,
         )
-        for source in arguments.problems
-    ]
+        check_unique(problems)
+        benchmarks.append(benchmark_of_problems(source, problems, Path(arguments.output_dir) / "problems"))
+    return benchmarks
 
 
 def main() -> None:

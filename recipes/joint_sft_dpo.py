@@ -13,7 +13,7 @@ from trl import ModelConfig, get_peft_config
 
 from hf_treecot import recipe
 from hf_treecot.trainers import JointSFTDPOConfig, JointSFTDPOTrainer
-from hf_treecot.trainers.script import ScriptArguments, load_rows, set_up_model, train, watched_problems
+from hf_treecot.trainers.script import ScriptArguments, claim_output, load_rows, set_up_model, train, watched_problems
 
 
 def main(script: ScriptArguments, training: JointSFTDPOConfig, model: ModelConfig) -> None:
@@ -21,6 +21,7 @@ def main(script: ScriptArguments, training: JointSFTDPOConfig, model: ModelConfi
     problems = watched_problems(script)
     rows = load_rows(script, "preference")
     name = set_up_model(model, training)
+    claim_output(training, name, rows)
     trainer = JointSFTDPOTrainer(name, args=training, train_dataset=rows, peft_config=get_peft_config(model))
     train(trainer, script, problems)
 

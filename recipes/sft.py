@@ -15,7 +15,7 @@ from trl import ModelConfig, get_peft_config
 
 from hf_treecot import recipe
 from hf_treecot.trainers import MaskedThoughtConfig, MaskedThoughtTrainer
-from hf_treecot.trainers.script import ScriptArguments, load_rows, set_up_model, train, watched_problems
+from hf_treecot.trainers.script import ScriptArguments, claim_output, load_rows, set_up_model, train, watched_problems
 from hf_treecot.trainers.sft_data import check_completions
 
 
@@ -24,6 +24,7 @@ def main(script: ScriptArguments, training: MaskedThoughtConfig, model: ModelCon
     problems = watched_problems(script)
     rows = load_rows(script, "sft")
     name = set_up_model(model, training)
+    claim_output(training, name, rows)
     trainer = MaskedThoughtTrainer(name, args=training, train_dataset=rows, peft_config=get_peft_config(model))
     check_completions(rows, trainer.processing_class, training.max_length)
     train(trainer, script, problems)

@@ -29,7 +29,12 @@ class Arguments:
 def main() -> None:
     """Train it unless it is there."""
     arguments = recipe.parse(Arguments, __doc__)
-    settings = StarterRecipe(arguments.seed, arguments.num_steps, arguments.num_drill_steps)
+    if arguments.num_drill_steps >= arguments.num_steps:
+        recipe.fail(
+            f"num_drill_steps={arguments.num_drill_steps} leaves no step of {arguments.num_steps} for problems: "
+            "lower it, or raise num_steps"
+        )
+    settings = recipe.run(lambda: StarterRecipe(arguments.seed, arguments.num_steps, arguments.num_drill_steps))
     directory = Path(arguments.output_dir) if arguments.output_dir else None
     path = recipe.run(
         lambda: starter_model(settings, directory), resume="Run it again to go on from the last checkpoint."

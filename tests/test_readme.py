@@ -1,6 +1,6 @@
 """Every command of the README is run, with small things in place of the large ones that it names.
 
-`make`, `pip install` and what they set up are continuous integration's own first steps.
+`make demo` is `make quick` with other numbers, and that and `make test` are what continuous integration runs.
 """
 
 import json
@@ -46,6 +46,14 @@ SHORTER = {
     "evaluate": "--num_problems 1 --max_new_tokens 8 --k 2 --data data",
     "sft": SHORT_TRAINING,
     "joint_sft_dpo": SHORT_TRAINING,
+}
+LEFT = {  # what a recipe leaves in its directory
+    "build_trees": "dataset/trees/*.parquet",
+    "build_trees_at_scale": "dataset/trees/*.parquet",
+    "select_rows": "dataset/sft/*.parquet",
+    "evaluate": "table.md",
+    "sft": "model.safetensors",
+    "joint_sft_dpo": "model.safetensors",
 }
 ROWS = {  # of the benchmarks' datasets
     "gsm8k": {"question": "What is 6 times 7?", "answer": "It is 42.\n#### 42"},
@@ -111,6 +119,11 @@ def test_a_recipe(line, run, place, hub, monkeypatch):  # noqa: F811
         else:
             result = run(name, *args)
     assert result.returncode == 0, result.stderr
+    if name == "publish":
+        assert hub.repositories
+    elif "--dry-run" not in args and "slurm" not in args:
+        output = args[len(args) - 1 - args[::-1].index("--output_dir") + 1] if "--output_dir" in args else "runs"
+        assert list((place / output).rglob(LEFT[name]))
 
 
 def test_all_other_commands_are_known():

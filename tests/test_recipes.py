@@ -90,7 +90,7 @@ def test_the_command_line_overrides_the_config():
     config = str(ROOT / "recipes" / "config" / "demo.yaml")
     arguments = recipe.parse(build_trees.Arguments, "", ["--config", config, "--temperature", "0.1"])
     assert arguments.temperature == 0.1
-    assert arguments.problems == ["letters", "arithmetic"]
+    assert arguments.problems == ["letters", "arithmetic", "blocks"]
 
 
 TRAINING = {"sft": MaskedThoughtConfig, "cdpo": CDPOConfig, "joint_sft_dpo": JointSFTDPOConfig}
@@ -272,6 +272,14 @@ def test_train_in_stages_from_the_command_line(train, tmp_path, tiny_model_direc
     assert [log["step"] for log in state["log_history"] if "sft_loss" in log] == [1, 2, 3]  # it went on from 2
     cdpo = train("cdpo", "sft")
     assert cdpo.returncode == 0, cdpo.stderr
+    # What is there is not taken for what would come of another start, or of other rows.
+    refused = train("joint_sft_dpo", tiny_model_directory)
+    assert refused.returncode == 2
+    assert "holds a model that was trained from another model: remove it to train anew" in refused.stderr
+    state = json.loads((tmp_path / "joint_sft_dpo" / "trained_from.json").read_text())
+    (tmp_path / "joint_sft_dpo" / "trained_from.json").write_text(json.dumps({**state, "rows": "0"}))
+    refused = train("joint_sft_dpo", "sft")
+    assert "trained from other rows" in refused.stderr
 
 
 @pytest.mark.parametrize("from_file", [False, True])
@@ -377,19 +385,28 @@ def test_evaluate_problems_of_ones_own(run, tmp_path, tiny_model_directory):
         (["--num_problems", "0"], "num_problems=0 is out of range"),
         (["--models", "no/such/model"], "model 'no/such/model' cannot be loaded"),
         (["--models", "untemplated"], "has no chat template"),
+        (["--models", "tgi+http://h:1#a", "tgi+http://h:1#b"], "results could not tell them apart; leave one out"),
+        (["--models", "tgi+http://h:1", "openai+http://i:1"], "models are on several hosts (h:1, i:1)"),
+        (["--models", "tgi+http://h:1", "--revision", "v2"], "revision='v2' cannot be asked of servers"),
+        (["--problems", "twice.jsonl"], "problem_id='p' is used twice"),
         (["--models", "tgi+localhost:8080"], "server 'localhost:8080' is no base URL: write it as http://host:port"),
         (["--output_dir", "file"], "output_dir='file' cannot be made"),
         (["--prompt", "none"], "prompt='none' is unknown"),
     ],
 )
-def test_bad_input_of_evaluate(run, tmp_path, args, message, tiny_model_directory):
+def test_bad_input_of_evaluate(run, tmp_path, args, message, tiny_model_directory, monkeypatch):
+    monkeypatch.setenv("TREECOT_SERVER_TOKEN", "secret")
+    (tmp_path / "twice.jsonl").write_text(
+        '{"problem_id": "p", "prompt": "?", "answer": "1", "verifier": "math"}\n' * 2
+    )
     (tmp_path / "file").touch()
     (tmp_path / "bad" / "gsm8k").mkdir(parents=True)
     (tmp_path / "bad" / "gsm8k" / "test.jsonl").write_text('{"question": "?", "answer": "42"}\n')
     if "untemplated" in args:
         shutil.copytree(tiny_model_directory, tmp_path / "untemplated")
         (tmp_path / "untemplated" / "chat_template.jinja").unlink()
-    result = run("evaluate", "--tasks", "letters", "--num_problems", "1", "--output_dir", "out", *args)
+    limit = [] if "twice.jsonl" in args else ["--num_problems", "1"]
+    result = run("evaluate", "--tasks", "letters", *limit, "--output_dir", "out", *args)
     assert result.returncode == 2, result.stderr
     assert message in result.stderr.strip().splitlines()[-1]
 

@@ -9,11 +9,10 @@ from hf_treecot.run_report import write_report
 from .test_builder import small_build
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    path = tmp_path_factory.mktemp("reported") / "run"
-    asyncio.run(small_build(path))
-    return path
+@pytest.fixture
+def run(tmp_path):
+    asyncio.run(small_build(tmp_path / "run"))
+    return tmp_path / "run"
 
 
 def test_a_run_of_trees_alone(run):
@@ -40,11 +39,16 @@ def test_all_stages(run):
     assert "| sft | answers/no\\_answer\\_rate | 0.250 | 0.250 |" in text
     assert "| joint | rewards/accuracies | 0.750 | 0.750 |" in text
     assert "| a | 50.0 |" in text
+    assert f'--models {run}/sft {run}/joint"' in text
+    assert f"select_rows.py --trees {run} --tokenizer {run}/sft " in text
     for line in text.splitlines():
         if line.startswith("!["):
             assert (run / line.rpartition("(")[2].rstrip(")")).stat().st_size > 5_000
 
 
 def test_what_is_no_run(tmp_path):
-    with pytest.raises(InvalidInputError, match="has no report.json .*: give the directory of a finished build"):
+    with pytest.raises(InvalidInputError, match="cannot be read .*: give the directory of a finished build"):
+        write_report(tmp_path)
+    (tmp_path / "report.json").write_text('{"trees": 1')
+    with pytest.raises(InvalidInputError, match="report.json cannot be read"):
         write_report(tmp_path)

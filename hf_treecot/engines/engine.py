@@ -86,16 +86,20 @@ class Engine(Protocol):
         """
 
 
-def fingerprint(directory: Path) -> str:
+MODEL_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt", ".bin")
+
+
+def fingerprint(directory: Path, suffixes: tuple[str, ...] = MODEL_FILES) -> str:
     """
     What stands for a revision where a model comes from a directory: equal for a copy, other after more training.
 
     Args:
         directory (`Path`): Weights, configuration and tokenizer. Of large files the first and last MiB are read.
+        suffixes (`tuple[str]`): Which files count.
     """
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(directory.iterdir()):
-        if path.suffix in (".safetensors", ".json", ".jinja", ".model", ".txt", ".bin"):
+        if path.suffix in suffixes:
             size = path.stat().st_size
             with path.open("rb") as file:
                 digest.update(f"{path.name} {size}\n".encode() + file.read(MEBIBYTE))

@@ -58,7 +58,7 @@ class EngineArguments:
     server_token: str | None = field(
         default=None,
         repr=False,
-        metadata={"help": "Token that the servers want. Better set TREECOT_SERVER_TOKEN. HF_TOKEN is never sent."},
+        metadata={"help": "Token that the servers want. Better set TREECOT_SERVER_TOKEN, which others cannot see."},
     )
     critic_token: str | None = field(
         default=None,
@@ -179,8 +179,9 @@ async def _connect(arguments: EngineArguments, role: str) -> EnginePool:
     else:
         from .openai import OpenAIEngine as ServerEngine
     model = arguments.critic_model if critic else arguments.model
+    token = arguments.critic_token if critic else arguments.server_token
     options = ServerOptions(
-        token=(arguments.critic_token if critic else arguments.server_token) or os.environ.get(TOKEN_VARIABLES[role]),
+        token=(os.environ.get(TOKEN_VARIABLES[role]) if token is None else token) or None,
         model=None if model == STARTER else model,
         tokenizer=_tokenizer_name(arguments.critic_tokenizer if critic else arguments.tokenizer),
         trust_remote_code=arguments.trust_remote_code,

@@ -3,6 +3,8 @@
 Only recipes use this room.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from transformers import AutoConfig, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, get_quantization_config
 
+from ..engines.engine import fingerprint
 from ..errors import InvalidInputError
 from ..hub import push_model
 from ..problems import Problem, load_problems
@@ -20,6 +23,8 @@ from ..starter.training import model_path
 from .callbacks import AnswerRateCallback, LogProbabilityAlarm
 
 
+# Columns by which rows that were selected otherwise, or from other trees, are told apart.
+IDENTIFYING = ("tree_id", "rank", "length", "shared_prefix_length", "chosen_length", "rejected_length")
 COLUMNS = {"sft": ("prompt", "completion"), "preference": ("prompt", "chosen", "rejected")}
 
 
@@ -73,6 +78,35 @@ def load_rows(script: ScriptArguments, config_name: str) -> Dataset:
             f"{', '.join(rows.column_names)}): give a dataset of trees, or rename its columns"
         )
     return rows
+
+
+def claim_output(training: TrainingArguments, model: str, rows: Dataset) -> None:
+    """
+    See that what a directory holds was trained from this model on these rows, so that it may go on from there.
+
+    Args:
+        training (`~transformers.TrainingArguments`): Says where checkpoints go.
+        model (`str`): Hub name or directory that training starts from.
+        rows (`~datasets.Dataset`): What is trained on.
+
+    Raises:
+        InvalidInputError: It holds a model of other rows, or one that started from another.
+    """
+    directory = Path(training.output_dir)
+    columns = [name for name in IDENTIFYING if name in rows.column_names]
+    content = json.dumps([len(rows), rows.select_columns(columns).to_dict() if columns else None])
+    start = fingerprint(Path(model), (".safetensors",)) if Path(model).is_dir() else model
+    inputs = {"model": start, "rows": hashlib.sha256(content.encode()).hexdigest()[:16]}
+    path = directory / "trained_from.json"
+    if path.is_file() and (other := json.loads(path.read_text(encoding="utf-8"))) != inputs:
+        what = "another model" if other.get("model") != inputs["model"] else "other rows"
+        raise InvalidInputError(
+            f"output_dir={str(directory)!r} holds a model that was trained from {what}: remove it to train anew, or "
+            "choose another directory"
+        )
+    if training.process_index == 0:
+        directory.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(inputs), encoding="utf-8")
 
 
 def watched_problems(script: ScriptArguments) -> list[Problem]:

@@ -18,7 +18,7 @@ from hf_treecot.diagnostics import answer_thought
 from hf_treecot.engines.engine import Engine, Request
 from hf_treecot.engines.loading import open_engines, server_arguments
 from hf_treecot.engines.local import LocalEngine
-from hf_treecot.errors import ContextLengthError, EngineError, InvalidInputError
+from hf_treecot.errors import ContextLengthError, EngineError, EnginesDownError, InvalidInputError
 from hf_treecot.pattern import load_pattern
 from hf_treecot.problems import Problem
 from hf_treecot.search import SearchConfig, search
@@ -89,7 +89,10 @@ class Models:
         if not name or (name not in self.names and not self.any_other):
             raise InvalidInputError(f"model {name!r} is not offered here: use one of {', '.join(self.names)}")
         if server := server_arguments(name):
-            async with open_engines(replace(server, start_timeout=PATIENCE, max_outage=PATIENCE)) as engines:
+            # A token is for the servers that were offered, not for any that a visitor names.
+            token = None if name in self.names else ""
+            options = replace(server, start_timeout=PATIENCE, max_outage=PATIENCE, server_token=token)
+            async with open_engines(options) as engines:
                 yield engines["generator"]
         else:
             yield await asyncio.to_thread(self.load, name)
@@ -121,7 +124,7 @@ async def write_answers(outputs: Sequence[tuple[str, Output]], *args) -> None:
     async def write(name: str, output: Output) -> None:
         try:
             await write_answer(name, output, *args)
-        except (InvalidInputError, EngineError) as error:
+        except (InvalidInputError, EngineError, EnginesDownError) as error:
             output.error, output.note = str(error), "failed"
 
     await asyncio.gather(*(write(name, output) for name, output in outputs))

@@ -8,7 +8,7 @@ from rendering import alert_html, chain_html, counters_html, node_html, tree_pay
 from talk import Found, Output, follow, search_answer, write_answers
 from workspace import PRIVATE, Workspace, gpu, tree_view
 
-from hf_treecot.errors import EngineError, InvalidInputError
+from hf_treecot.errors import EngineError, EnginesDownError, InvalidInputError
 from hf_treecot.pattern import available_patterns
 
 
@@ -72,7 +72,7 @@ def talk_tab(workspace: Workspace) -> None:
                 grown, drawn = count != drawn, count
                 payload = _growing(found) if grown and found.tree else gr.skip()
                 yield "", _found_html(found), payload, gr.skip()
-        except (InvalidInputError, EngineError) as error:
+        except (InvalidInputError, EngineError, EnginesDownError) as error:
             yield alert_html(str(error)), _found_html(found), gr.skip(), found.tree
             return
         yield "", _found_html(found), _growing(found), found.tree
