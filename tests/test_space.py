@@ -277,6 +277,25 @@ def test_a_server_is_talked_to(tmp_path):
     assert output.tokens > 0
 
 
+@pytest.mark.parametrize("offered", [True, False])
+def test_only_offered_servers_get_the_token(offered, tmp_path, monkeypatch):
+    running = pytest.importorskip("tests.servers.running")
+    from .servers import openai
+    from .servers.backends import ScriptedBackend
+
+    monkeypatch.setenv("TREECOT_SERVER_TOKEN", "secret-of-a-server")
+    backend = ScriptedBackend()
+    backend.tokenizer.save_pretrained(tmp_path)
+    with running.serve(app := openai.make_app(backend)) as url:
+        name, output = f"openai+{url}#{tmp_path}", talk.Output()
+        models = talk.Models([name] if offered else ["starter"], any_other=True)
+        arguments = ([(name, output)], models, "How many?", talk.Limits(tokens=32), 0.5, 0)
+        for _ in talk.follow(lambda: talk.write_answers(*arguments), 60):
+            pass
+    assert output.tokens > 0
+    assert ("secret-of-a-server" in str(app.state.headers)) is offered
+
+
 def test_a_server_that_is_down_says_so(model, monkeypatch):
     pytest.importorskip("hf_treecot.engines.loading")
     monkeypatch.setattr(talk, "PATIENCE", 0.5)
