@@ -219,6 +219,20 @@ def test_the_recipe_on_a_server(tmp_path, tokenizer):
         assert "hf_not_for_servers" not in text
 
 
+@pytest.mark.parametrize("kind", ["tgi", "openai"])
+def test_the_starter_model_on_a_server_of_its_own(kind, tmp_path):
+    """As the README puts it behind a loopback server, to try the rest of it."""
+    with spawn(kind) as (url, _):
+        args = ["--engine", kind, "--servers", url, "--tokenizer", "starter", "--num_problems", "3"]
+        demo = str(ROOT / "recipes" / "config" / "demo.yaml")
+        built = recipe("--config", demo, "--output_dir", "run", *args, cwd=tmp_path)
+    assert built.returncode == 0, built.stderr
+    trees = list(load_trees(tmp_path / "run"))
+    assert len(trees) == 9
+    assert sum(len(tree.answers(right=True)) for tree in trees) > 9
+    assert {tree.provenance["generator_model"] for tree in trees} == {"hf_treecot/starter"}
+
+
 async def test_a_missing_token_names_its_variable(tokenizer, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_not_for_servers")
     with serve(app := tgi.make_app(ScriptedBackend(), token=TOKEN)) as url:

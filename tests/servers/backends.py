@@ -143,10 +143,10 @@ class StarterBackend:
         from hf_treecot.engines.local import LocalEngine
         from hf_treecot.starter.training import starter_model
 
-        path = starter_model()
-        self.identity = EngineIdentity("starter", "hf_treecot/starter", path.name.removeprefix("starter-"))
-        self._engine = LocalEngine.from_pretrained(str(path), identity=self.identity, max_batch_size=max_batch_size)
-        self.tokenizer = self._engine.tokenizer
+        self._engine = LocalEngine.from_pretrained(
+            str(starter_model()), name="hf_treecot/starter", max_batch_size=max_batch_size
+        )
+        self.identity, self.tokenizer = self._engine.identity, self._engine.tokenizer
 
     async def generate(self, request: Request) -> Completion:
         """Write with the model."""
