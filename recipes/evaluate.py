@@ -142,7 +142,7 @@ def check_servers(arguments: Arguments) -> None:
     if len(hosts) > 1 and TOKEN_VARIABLES["generator"] in os.environ:
         raise InvalidInputError(
             f"models are on several hosts ({', '.join(sorted(hosts))}), and {TOKEN_VARIABLES['generator']} would be "
-            "sent to all of them: evaluate them one after the other, with the same output_dir"
+            "sent to all of them: evaluate them one after the other"
         )
     names = short_names(arguments.models)
     if len(set(names.values())) < len(names):
