@@ -616,8 +616,9 @@ def test_the_readme_works_as_it_stands(hub, run, tmp_path, monkeypatch, capsys):
     blocks = re.findall(r"```(bash|python)\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
     assert [language for language, _ in blocks] == ["bash", "python", "bash"]
     shutil.copytree(run, tmp_path / "runs" / "demo")
-    save_tiny(tmp_path / "runs" / "demo" / "cdpo")
-    lighteval_results(tmp_path, **{"treecot:letters|0": {"accuracy": 0.5}})
+    for name in ("sft", "joint_sft_dpo"):
+        save_tiny(tmp_path / "runs" / "demo" / name)
+    lighteval_results(tmp_path / "runs" / "demo" / "evaluation", **{"treecot:letters|0": {"accuracy": 0.5}})
     (tmp_path / "spaces" / "treecot").mkdir(parents=True)
     (tmp_path / "spaces" / "treecot" / "README.md").write_text("---\nsdk: gradio\n---\n")
     monkeypatch.chdir(tmp_path)
@@ -635,6 +636,6 @@ def test_the_readme_works_as_it_stands(hub, run, tmp_path, monkeypatch, capsys):
             runpy.run_path(str(ROOT / recipe), run_name="__main__")
     assert capsys.readouterr().out.count("Published: ") == 4
     assert {key: bool(hub.commits(*key)) for key in hub.repositories} == {
-        ("datasets", "user/treecot-demo"): True, ("models", "user/treecot-demo-cdpo"): True,
+        ("datasets", "user/treecot-demo"): True, ("models", "user/treecot-demo-joint"): True,
         ("spaces", "user/treecot-demo-space"): True, ("datasets", "user/treecot-demo-all"): True,
     }  # fmt: skip
