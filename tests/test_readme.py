@@ -1,6 +1,6 @@
 """Every command of the README is run, with small things in place of the large ones that it names.
 
-`make demo` is `make quick` with other numbers, and that and `make test` are what continuous integration runs.
+`make test` is what continuous integration runs; what `make demo` runs is in `test_speedrun.py`.
 """
 
 import json
