@@ -1,4 +1,4 @@
-"""The script of the whole pipeline, with a mock of `python` that notes what it is asked; recipes have their own tests."""
+"""The script of the whole pipeline, with a mock of `python` that notes what it is asked."""
 
 import os
 import subprocess
