@@ -22,6 +22,7 @@ from .dataset import DatasetWriter
 from .engines.engine import Engine
 from .engines.journal import Journal, JournaledEngine
 from .errors import EngineError, EnginesDownError, InvalidInputError, VerifierError
+from .files import write_whole
 from .pattern import Pattern
 from .problems import Problem, check_unique
 from .search import SearchConfig, Verify, search
@@ -312,10 +313,7 @@ def claim_directory(output_dir: Path, run: dict) -> None:
                 "choose another directory, or remove it to start afresh"
             )
         return
-    output_dir.mkdir(parents=True, exist_ok=True)
-    unfinished = output_dir.with_name(f"{output_dir.name}.run.json.unfinished")
-    unfinished.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
-    unfinished.rename(path)  # whole, or not there
+    write_whole(path, json.dumps(run, indent=2) + "\n")
 
 
 def write_dataset(records: Iterable[dict], selector: Selector, directory: Path, report: BuildReport) -> None:

@@ -19,6 +19,7 @@ from datatrove.pipeline.base import PipelineStep
 from .builder import BuildReport, claim_directory, write_dataset
 from .dataset import read_tables
 from .errors import InvalidInputError
+from .files import write_whole
 from .problems import Problem, check_unique
 from .selection import Selector
 
@@ -104,11 +105,8 @@ def write_shards(problems: Sequence[Problem], directory: Path, num_tasks: int, s
     claim_directory(directory, {"problems": problem_digest, "tasks": num_tasks, **settings})
     for rank in range(num_tasks):
         start, end = (len(problems) * number // num_tasks for number in (rank, rank + 1))
-        path = _shard_path(directory, rank)
-        path.parent.mkdir(exist_ok=True)
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.write_text("".join(f"{json.dumps(asdict(problem))}\n" for problem in problems[start:end]))
-        unfinished.rename(path)
+        text = "".join(f"{json.dumps(asdict(problem))}\n" for problem in problems[start:end])
+        write_whole(_shard_path(directory, rank), text)
 
 
 def read_shard(directory: Path, rank: int) -> list[Problem]:

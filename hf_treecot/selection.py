@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from .chains import PREFERENCE_CHOICES, SFT_CHOICES, Chain, order_chains, pair_chains
@@ -69,6 +69,30 @@ class SelectionConfig:
                 f"min_pass_rate={self.min_pass_rate} leaves nothing: it must be at most "
                 f"max_pass_rate={self.max_pass_rate}"
             )
+
+
+@dataclass
+class SelectionArguments:
+    """Arguments of recipes that select rows; see [`SelectionConfig`]."""
+
+    sft: str = field(default="longest", metadata={"help": f"SFT chain: {', '.join(SFT_CHOICES)}."})
+    preference: str = field(default="one_per_tree", metadata={"help": f"Pairs: {', '.join(PREFERENCE_CHOICES)}."})
+    max_length: int | None = field(default=None, metadata={"help": "Leave out chains of more tokens."})
+    min_pass_rate: float = field(
+        default=0.0, metadata={"help": "Leave out trees with a smaller share of right answers."}
+    )
+    max_pass_rate: float = field(
+        default=1.0, metadata={"help": "Leave out trees with a larger share of right answers."}
+    )
+    min_first_success: int = field(
+        default=1, metadata={"help": "Leave out trees with fewer simulations until the first right answer."}
+    )
+
+
+def selection_config(arguments: SelectionArguments) -> SelectionConfig:
+    """How rows are selected, by the arguments that a recipe has; the rest is as by default."""
+    names = [f.name for f in fields(SelectionConfig) if hasattr(arguments, f.name)]
+    return SelectionConfig(**{name: getattr(arguments, name) for name in names})
 
 
 @dataclass

@@ -26,6 +26,7 @@ from hf_treecot.builder import claim_directory
 from hf_treecot.dataset import DatasetWriter, load_trees
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.evaluation.ablation import draw_figures, table
+from hf_treecot.files import write_whole
 from hf_treecot.problems import Problem, load_problems
 from hf_treecot.selection import SelectionConfig, select_preferences, select_sft
 from hf_treecot.starter.training import model_path
@@ -258,10 +259,7 @@ def run_seed(arguments: Arguments, seed: int) -> dict[str, list[dict]]:
             if not (run / "trees" / "dataset").is_dir():
                 asyncio.run(build_trees.build(settings))
             model = train_stage(run, name, seed, settings)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_suffix(".unfinished")
-            unfinished.write_text(json.dumps(evaluate_stage(arguments, model, seed)))
-            unfinished.rename(path)
+            write_whole(path, json.dumps(evaluate_stage(arguments, model, seed)))
             print(f"seed {seed}: {name} is done")
         figures[name] = json.loads(path.read_text())
     return figures

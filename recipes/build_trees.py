@@ -28,13 +28,13 @@ from hf_treecot.problem_formats import FORMATS
 from hf_treecot.problems import Problem, load_problems
 from hf_treecot.report import print_report
 from hf_treecot.search import SearchConfig
-from hf_treecot.selection import PREFERENCE_CHOICES, SFT_CHOICES, SelectionConfig, Selector
+from hf_treecot.selection import SelectionArguments, Selector, selection_config
 from hf_treecot.verifiers import BUILT_IN, load_verifier
 from hf_treecot.verifiers.worker import VerifierPool
 
 
 @dataclass
-class Arguments(EngineArguments):
+class Arguments(SelectionArguments, EngineArguments):
     """Arguments of build_trees.py."""
 
     problems: list[str] = field(
@@ -85,18 +85,6 @@ class Arguments(EngineArguments):
     max_chain_tokens: int = field(default=4096, metadata={"help": "Generated tokens of a chain."})
     temperature: float = field(default=0.7, metadata={"help": "Sampling temperature."})
     top_p: float = field(default=0.9, metadata={"help": "Nucleus."})
-    sft: str = field(default="longest", metadata={"help": f"SFT chain: {', '.join(SFT_CHOICES)}."})
-    preference: str = field(default="one_per_tree", metadata={"help": f"Pairs: {', '.join(PREFERENCE_CHOICES)}."})
-    max_length: int | None = field(default=None, metadata={"help": "Leave out chains of more tokens."})
-    min_pass_rate: float = field(
-        default=0.0, metadata={"help": "Leave out trees with a smaller share of right answers."}
-    )
-    max_pass_rate: float = field(
-        default=1.0, metadata={"help": "Leave out trees with a larger share of right answers."}
-    )
-    min_first_success: int = field(
-        default=1, metadata={"help": "Leave out trees with fewer simulations until the first right answer."}
-    )
     judgements: str | None = field(
         default=None, metadata={"help": "Directory of judgements: what annotators reject is left out of the rows."}
     )
@@ -152,12 +140,6 @@ def read_problems(arguments: Arguments) -> list[Problem]:
     if not kept:
         raise InvalidInputError("decontaminate_against: it leaves no problem; choose other problems")
     return kept
-
-
-def selection_config(arguments: Arguments) -> SelectionConfig:
-    """How rows are selected."""
-    names = [f.name for f in fields(SelectionConfig) if hasattr(arguments, f.name)]
-    return SelectionConfig(**{name: getattr(arguments, name) for name in names})
 
 
 async def build(arguments: Arguments, problems: list[Problem] | None = None) -> BuildReport | Estimate:

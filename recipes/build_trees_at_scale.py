@@ -26,7 +26,7 @@ from hf_treecot.errors import InvalidInputError
 from hf_treecot.judgements import Judgements, load_judgements
 from hf_treecot.problems import Problem
 from hf_treecot.report import print_report
-from hf_treecot.selection import SelectionConfig, Selector
+from hf_treecot.selection import SelectionConfig, Selector, selection_config
 
 
 EXECUTORS = ("local", "slurm", "ray")
@@ -76,7 +76,7 @@ def make_selector(settings: dict) -> Selector:
     judgements = load_judgements(arguments.judgements) if arguments.judgements else Judgements()
     name = model_path(arguments.tokenizer or arguments.model)
     tokenizer = AutoTokenizer.from_pretrained(name, revision=arguments.revision)
-    config = build_trees.selection_config(arguments)
+    config = selection_config(arguments)
     return Selector(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], config, judgements)
 
 
@@ -121,7 +121,7 @@ def check(arguments: Arguments) -> None:
             raise InvalidInputError(f"{name} would be written into files of the tasks: set {variable} where they run")
     if arguments.dry_run:
         raise InvalidInputError("dry_run is not for many tasks: use build_trees.py --dry_run with the same arguments")
-    build_trees.selection_config(arguments)
+    selection_config(arguments)
     check_directory(Path(arguments.output_dir))
 
 

@@ -102,6 +102,8 @@ def short_names(models: list[str]) -> dict[str, str]:
             others = [Path(other).absolute().parts[1:] for other in models if other != model and Path(other).is_dir()]
             count = next((n for n in range(1, len(parts)) if all(o[-n:] != parts[-n:] for o in others)), len(parts))
             names[model] = "-".join(parts[-count:])
+    if len(set(names.values())) < len(names):
+        raise InvalidInputError(f"models={', '.join(names)}: results could not tell them apart; leave one out")
     return names
 
 
@@ -144,9 +146,6 @@ def check_servers(arguments: Arguments) -> None:
             f"models are on several hosts ({', '.join(sorted(hosts))}), and {TOKEN_VARIABLES['generator']} would be "
             "sent to all of them: evaluate them one after the other"
         )
-    names = short_names(arguments.models)
-    if len(set(names.values())) < len(names):
-        raise InvalidInputError(f"models={', '.join(names)}: results could not tell them apart; leave one out")
 
 
 def evaluate(arguments: Arguments) -> list[dict]:

@@ -4,7 +4,7 @@ python recipes/select_rows.py --trees runs/demo --preference all --output_dir ru
 python recipes/select_rows.py --trees user/name --tokenizer Qwen/Qwen2.5-1.5B-Instruct --sft shortest
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hf_treecot import recipe
@@ -12,34 +12,22 @@ from hf_treecot.builder import BuildReport, select_again
 from hf_treecot.dataset import load_trees
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.report import print_report
-from hf_treecot.selection import PREFERENCE_CHOICES, SFT_CHOICES, SelectionConfig, Selector
+from hf_treecot.selection import SelectionArguments, Selector, selection_config
 
 
 @dataclass
-class Arguments:
+class Arguments(SelectionArguments):
     """Arguments of select_rows.py."""
 
-    trees: str = field(metadata={"help": "Hub name of a dataset of trees, or the directory of a run."})
+    trees: str = field(kw_only=True, metadata={"help": "Hub name of a dataset of trees, or the directory of a run."})
     revision: str | None = field(default=None, metadata={"help": "Its revision on the Hub."})
     tokenizer: str = field(
         default="starter",
         metadata={"help": "The model that will be trained: its tokens count. starter: the built-in one."},
     )
     output_dir: str = field(default="runs/selection", metadata={"help": "Where the dataset goes."})
-    sft: str = field(default="longest", metadata={"help": f"SFT chain: {', '.join(SFT_CHOICES)}."})
     max_sft_per_tree: int = field(default=1, metadata={"help": "SFT rows of one tree."})
-    preference: str = field(default="one_per_tree", metadata={"help": f"Pairs: {', '.join(PREFERENCE_CHOICES)}."})
     max_pairs_per_tree: int = field(default=16, metadata={"help": "Preference rows of one tree."})
-    max_length: int | None = field(default=None, metadata={"help": "Leave out chains of more tokens."})
-    min_pass_rate: float = field(
-        default=0.0, metadata={"help": "Leave out trees with a smaller share of right answers."}
-    )
-    max_pass_rate: float = field(
-        default=1.0, metadata={"help": "Leave out trees with a larger share of right answers."}
-    )
-    min_first_success: int = field(
-        default=1, metadata={"help": "Leave out trees with fewer simulations until the first right answer."}
-    )
 
 
 def select(arguments: Arguments) -> BuildReport:
@@ -48,7 +36,7 @@ def select(arguments: Arguments) -> BuildReport:
 
     from hf_treecot.starter.training import model_path
 
-    config = SelectionConfig(**{f.name: getattr(arguments, f.name) for f in fields(SelectionConfig)})
+    config = selection_config(arguments)
     trees = load_trees(arguments.trees, revision=arguments.revision)
     name = model_path(arguments.tokenizer)
     try:

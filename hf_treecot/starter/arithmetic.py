@@ -3,13 +3,15 @@
 import random
 from dataclasses import dataclass
 
+from .whole_numbers import WholeNumberTask
+
 
 NAMES = ["Mia", "Tom", "Ana", "Ben", "Eva", "Leo", "Zoe", "Sam", "Ida", "Max"]
 ITEMS = ["apples", "books", "coins", "cards", "shells", "stamps", "pens", "cups"]
 
 
 @dataclass(frozen=True)
-class ArithmeticTask:
+class ArithmeticTask(WholeNumberTask):
     """One problem: somebody starts with `start` items; each step is an operator (`+`, `-`, `*`) and a number."""
 
     name_of_owner: str
@@ -42,19 +44,6 @@ class ArithmeticTask:
 
     def _operations(self) -> str:
         return " and then ".join(f"{operator} {number}" for operator, number in self.steps)
-
-    @property
-    def gold(self) -> str:
-        """The gold answer, as the verifier reads it."""
-        return str(self.result)
-
-    def is_right(self, result: int) -> bool:
-        """Whether a result is right."""
-        return result == self.result
-
-    def answer(self, result: int) -> str:
-        """A result, as an answer states it."""
-        return str(result)
 
     def plan(self, style: str) -> str:
         """What a thinker of this style is going to do."""

@@ -8,6 +8,8 @@ import random
 from dataclasses import dataclass
 from string import ascii_lowercase
 
+from .whole_numbers import WholeNumberTask
+
 
 PHRASINGS = (
     "What is the combined count of {a} and {b} in {word}?",
@@ -28,7 +30,7 @@ LETTER_FREQUENCIES = dict(
 
 
 @dataclass(frozen=True)
-class LettersTask:
+class LettersTask(WholeNumberTask):
     """One problem: how often letters `a` and `b` occur in `word`, asked in the words of `phrasing`."""
 
     word: str
@@ -50,19 +52,6 @@ class LettersTask:
     def result(self) -> int:
         """The right answer."""
         return self.word.count(self.a) + self.word.count(self.b)
-
-    @property
-    def gold(self) -> str:
-        """The gold answer, as the verifier reads it."""
-        return str(self.result)
-
-    def is_right(self, result: int) -> bool:
-        """Whether a result is right."""
-        return result == self.result
-
-    def answer(self, result: int) -> str:
-        """A result, as an answer states it."""
-        return str(result)
 
     def plan(self, style: str) -> str:
         """What a thinker of this style is going to do."""

@@ -17,6 +17,7 @@ from trl import ModelConfig, get_quantization_config
 
 from ..engines.engine import fingerprint
 from ..errors import InvalidInputError
+from ..files import write_whole
 from ..hub import push_model
 from ..problems import Problem, load_problems
 from ..starter.training import model_path
@@ -105,8 +106,7 @@ def claim_output(training: TrainingArguments, model: str, rows: Dataset) -> None
             "choose another directory"
         )
     if training.process_index == 0:
-        directory.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(inputs), encoding="utf-8")
+        write_whole(path, json.dumps(inputs))
 
 
 def watched_problems(script: ScriptArguments) -> list[Problem]:
