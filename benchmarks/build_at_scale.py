@@ -20,13 +20,13 @@ from pathlib import Path
 from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor
 from loguru import logger
 
-from hf_treecot.builder import BuildConfig, build_trees
+from hf_treecot.building.builder import BuildConfig, build_trees
+from hf_treecot.building.sharding import BuildShard, merge_shards, write_shards
 from hf_treecot.engines.engine import Completion, EngineIdentity
-from hf_treecot.pattern import available_patterns, load_pattern
-from hf_treecot.problems import generate_problems
-from hf_treecot.scale import BuildShard, merge_shards, write_shards
-from hf_treecot.search import SearchConfig
-from hf_treecot.selection import Selector
+from hf_treecot.mcts.pattern import available_patterns, load_pattern
+from hf_treecot.mcts.search import SearchConfig
+from hf_treecot.problems.generators import generate_problems
+from hf_treecot.selection.selector import Selector
 from hf_treecot.verifiers.letters import verify
 
 

@@ -12,13 +12,13 @@ import os
 import tempfile
 from pathlib import Path
 
-from hf_treecot.builder import BuildConfig, build_trees
+from hf_treecot.building.builder import BuildConfig, build_trees
 from hf_treecot.engines.engine import Completion, EngineIdentity
 from hf_treecot.engines.journal import Journal
-from hf_treecot.pattern import load_pattern
-from hf_treecot.problems import generate_problems
-from hf_treecot.search import SearchConfig
-from hf_treecot.selection import Selector
+from hf_treecot.mcts.pattern import load_pattern
+from hf_treecot.mcts.search import SearchConfig
+from hf_treecot.problems.generators import generate_problems
+from hf_treecot.selection.selector import Selector
 from hf_treecot.verifiers.letters import verify as verify_letters
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from math_cases import Case
 
-from hf_treecot.problems import Problem
+from hf_treecot.base import Problem
 
 
 SENTENCE = "The old garden by the river is quiet in the evening"

@@ -17,8 +17,8 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 
 from hf_treecot.engines.engine import Request
 from hf_treecot.engines.local import LocalEngine
-from hf_treecot.pattern import load_pattern
-from hf_treecot.problems import generate_problems
+from hf_treecot.mcts.pattern import load_pattern
+from hf_treecot.problems.generators import generate_problems
 from hf_treecot.starter.training import starter_model
 
 

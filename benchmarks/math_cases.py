@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from hf_treecot.problems import Problem
+from hf_treecot.base import Problem
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ ROOT = Path(__file__).parents[1]
 
 def write_run(source, count, directory):
     """A run of so many trees."""
-    from hf_treecot.dataset import DatasetWriter, load_trees
-    from hf_treecot.selection import Selector
-    from hf_treecot.tree import Tree
+    from hf_treecot.hub.dataset import DatasetWriter, load_trees
+    from hf_treecot.mcts.tree import Tree
+    from hf_treecot.selection.selector import Selector
 
     records = [tree.to_record() for tree in load_trees(source)]
     selector = Selector(str.split)
@@ -49,8 +49,8 @@ def write_run(source, count, directory):
 
 def measure(directory):
     """Push, push again unchanged, read back; in this process."""
-    from hf_treecot.dataset import load_trees
-    from hf_treecot.hub import push_trees
+    from hf_treecot.hub.dataset import load_trees
+    from hf_treecot.hub.push import push_trees
 
     seconds = []
     for _ in range(2):

@@ -14,15 +14,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from hf_treecot.builder import BuildConfig, build_trees
+from hf_treecot.base import Problem, Verdict
+from hf_treecot.building.builder import BuildConfig, build_trees
 from hf_treecot.engines.engine import Completion, EngineIdentity
 from hf_treecot.engines.local import LocalEngine
-from hf_treecot.pattern import available_patterns, load_pattern
-from hf_treecot.problems import Problem, generate_problems
-from hf_treecot.search import SearchConfig, search
-from hf_treecot.selection import Selector
+from hf_treecot.mcts.pattern import available_patterns, load_pattern
+from hf_treecot.mcts.search import SearchConfig, search
+from hf_treecot.problems.generators import generate_problems
+from hf_treecot.selection.selector import Selector
 from hf_treecot.starter.training import starter_model
-from hf_treecot.verifiers import Verdict
 from hf_treecot.verifiers.worker import VerifierPool
 
 

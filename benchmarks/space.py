@@ -19,9 +19,9 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "spaces" / "treecot")]
 import app  # noqa: E402
 import talk  # noqa: E402
-from tree_index import Query, open_trees  # noqa: E402
 
-from hf_treecot.judgements import JudgementLog  # noqa: E402
+from hf_treecot.selection.judgements import JudgementLog  # noqa: E402
+from hf_treecot.space.tree_index import Query, open_trees  # noqa: E402
 from tests.space import large_tree, small_tree, write_run  # noqa: E402
 from tests.test_space_browser import BROWSERS  # noqa: E402
 

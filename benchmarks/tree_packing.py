@@ -62,7 +62,7 @@ def measure(variant: str, model_path: str, rows: list, arguments, results) -> No
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import DPOConfig, DPOTrainer
 
-    from hf_treecot.dataset import as_dataset
+    from hf_treecot.hub.dataset import as_dataset
     from hf_treecot.trainers import CDPOConfig, CDPOTrainer
 
     torch.set_num_threads(arguments.threads)
@@ -124,8 +124,8 @@ def main() -> None:
     """Measure all variants on all choices of pairs."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from hf_treecot.dataset import load_trees
-    from hf_treecot.selection import SelectionConfig, Selector
+    from hf_treecot.hub.dataset import load_trees
+    from hf_treecot.selection.selector import SelectionConfig, Selector
 
     arguments = parse_arguments()
     context = multiprocessing.get_context("spawn")

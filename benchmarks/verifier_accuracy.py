@@ -18,10 +18,11 @@ import psutil
 from instruction_cases import instruction_cases
 from math_cases import Case, asked_percent_cases, math_cases, mutated, stated_cases
 
-from hf_treecot.blocksworld import Action, parse_pddl, parse_query, simulate, solve
+from hf_treecot.base import Problem
+from hf_treecot.domains.blocksworld import Action, parse_pddl, parse_query, simulate, solve
 from hf_treecot.errors import VerifierError
-from hf_treecot.problem_sources import load_rows
-from hf_treecot.problems import Problem, load_problems
+from hf_treecot.problems.loading import load_problems
+from hf_treecot.problems.sources import load_rows
 from hf_treecot.verifiers import load_verifier, prepare_verifier
 from hf_treecot.verifiers.planning import parse_plan
 from hf_treecot.verifiers.worker import VerifierPool

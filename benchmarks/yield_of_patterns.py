@@ -16,12 +16,12 @@ from collections import Counter
 
 from hf_treecot.engines.engine import Request
 from hf_treecot.engines.local import LocalEngine
-from hf_treecot.pattern import available_patterns, load_pattern
-from hf_treecot.problems import generate_problems
-from hf_treecot.search import SearchConfig, search
-from hf_treecot.selection import SelectionConfig, Selector
+from hf_treecot.mcts.pattern import available_patterns, load_pattern
+from hf_treecot.mcts.search import SearchConfig, search
+from hf_treecot.mcts.tree import ROOT, Node, Tree
+from hf_treecot.problems.generators import generate_problems
+from hf_treecot.selection.selector import SelectionConfig, Selector
 from hf_treecot.starter.training import starter_model
-from hf_treecot.tree import ROOT, Node, Tree
 from hf_treecot.verifiers.worker import VerifierPool
 
 

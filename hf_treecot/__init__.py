@@ -1,8 +1,6 @@
 """Reasoning data that small models can learn from: Monte Carlo Tree Search over typed thoughts.
 
-Public names are loaded when they are first used, so that `import hf_treecot` is quick and needs no torch. `search` and
-`difficulty` are not among them, since the import of their modules would hide them: write
-`from hf_treecot.search import search`.
+Public names are loaded when they are first used, so that `import hf_treecot` is quick and needs no torch.
 """
 
 import importlib
@@ -10,12 +8,12 @@ from importlib.metadata import version
 
 
 _NAMES = {
-    "BuildConfig": "builder",
-    "BuildReport": "builder",
-    "build_trees": "builder",
-    "select_again": "builder",
-    "DatasetWriter": "dataset",
-    "load_trees": "dataset",
+    "Problem": "base",
+    "Verdict": "base",
+    "build_trees": "building.builder",
+    "BuildConfig": "building.builder",
+    "BuildReport": "building.builder",
+    "select_again": "building.builder",
     "Completion": "engines.engine",
     "Engine": "engines.engine",
     "EngineIdentity": "engines.engine",
@@ -30,25 +28,41 @@ _NAMES = {
     "HubError": "errors",
     "InvalidInputError": "errors",
     "VerifierError": "errors",
-    "push_model": "hub",
-    "push_space": "hub",
-    "push_trees": "hub",
-    "Judgements": "judgements",
-    "load_judgements": "judgements",
-    "Pattern": "pattern",
-    "available_patterns": "pattern",
-    "load_pattern": "pattern",
-    "Problem": "problems",
-    "load_problems": "problems",
-    "SearchConfig": "search",
-    "SelectionConfig": "selection",
-    "Selector": "selection",
-    "select_preferences": "selection",
-    "select_sft": "selection",
+    "FoundAnswers": "evaluation.search_answers",
+    "search_answers": "evaluation.search_answers",
+    "DatasetWriter": "hub.dataset",
+    "load_trees": "hub.dataset",
+    "push_model": "hub.push",
+    "push_space": "hub.push",
+    "push_trees": "hub.push",
+    "available_patterns": "mcts.pattern",
+    "load_pattern": "mcts.pattern",
+    "Pattern": "mcts.pattern",
+    "search": "mcts.search",
+    "SearchConfig": "mcts.search",
+    "Node": "mcts.tree",
+    "Tree": "mcts.tree",
+    "decontaminate": "problems.decontamination",
+    "load_problems": "problems.loading",
+    "Difficulty": "selection.difficulty",
+    "difficulty": "selection.difficulty",
+    "Judgements": "selection.judgements",
+    "load_judgements": "selection.judgements",
+    "select_preferences": "selection.selector",
+    "select_sft": "selection.selector",
+    "SelectionConfig": "selection.selector",
+    "Selector": "selection.selector",
     "starter_model": "starter.training",
-    "Node": "tree",
-    "Tree": "tree",
-    "Verdict": "verifiers",
+    "AnswerRateCallback": "trainers.callbacks",
+    "LogProbabilityAlarm": "trainers.callbacks",
+    "CDPOConfig": "trainers.cdpo_config",
+    "CDPOTrainer": "trainers.cdpo_trainer",
+    "JointSFTDPOConfig": "trainers.joint_sft_dpo_config",
+    "JointSFTDPOTrainer": "trainers.joint_sft_dpo_trainer",
+    "MaskedThoughtConfig": "trainers.masked_thought",
+    "MaskedThoughtTrainer": "trainers.masked_thought",
+    "REDIConfig": "trainers.redi",
+    "REDITrainer": "trainers.redi",
     "VerifierPool": "verifiers.worker",
 }
 __all__ = sorted(_NAMES)

@@ -1,28 +1,20 @@
+# /// script
+# dependencies = ["hf-treecot"]
+# ///
 """One page about a run, with pictures: its trees, how training went, what that did to the model.
 
-python recipes/report.py --run runs/demo
+`treecot report` does the same; `--help` says what it takes.
 """
 
-from dataclasses import dataclass, field
-from pathlib import Path
-
-from hf_treecot import recipe
-from hf_treecot.run_report import write_report
+import sys
 
 
-@dataclass
-class Arguments:
-    """Arguments of report.py."""
-
-    run: str = field(default="runs/demo", metadata={"help": "Directory of a run; models and evaluation are in it."})
-
-
-def main() -> None:
-    """Write it."""
-    arguments = recipe.parse(Arguments, __doc__)
-    page = recipe.run(lambda: write_report(Path(arguments.run)))
-    print(f"The report is in {page}")
-
+try:
+    from hf_treecot.cli.report import main
+except ModuleNotFoundError as error:
+    if error.name != "hf_treecot":
+        raise
+    sys.exit("error: hf_treecot is not installed: pip install hf-treecot, or `pip install -e .` in the clone")
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

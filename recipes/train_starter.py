@@ -1,46 +1,20 @@
+# /// script
+# dependencies = ["hf-treecot"]
+# ///
 """Train the starter model, or say where it is: a small model that knows all patterns and three kinds of problems.
 
-python recipes/train_starter.py                 # about five minutes on two cores, once
-python recipes/train_starter.py --output_dir my-starter --num_steps 8000
+`treecot starter` does the same; `--help` says what it takes.
 """
 
-from dataclasses import dataclass, field
-from pathlib import Path
-
-from hf_treecot import recipe
-from hf_treecot.starter.training import StarterRecipe, starter_model
+import sys
 
 
-@dataclass
-class Arguments:
-    """Arguments of train_starter.py."""
-
-    output_dir: str | None = field(
-        default=None, metadata={"help": "Where the model goes. Default: the user's cache directory."}
-    )
-    seed: int = field(default=0, metadata={"help": "Seed of the data, the weights and the order."})
-    num_steps: int = field(default=StarterRecipe.num_steps, metadata={"help": "Optimiser steps."})
-    num_drill_steps: int = field(
-        default=StarterRecipe.num_drill_steps,
-        metadata={"help": "How many of them come first and are drills; with no more than these it knows no problem."},
-    )
-
-
-def main() -> None:
-    """Train it unless it is there."""
-    arguments = recipe.parse(Arguments, __doc__)
-    if arguments.num_drill_steps >= arguments.num_steps:
-        recipe.fail(
-            f"num_drill_steps={arguments.num_drill_steps} leaves no step of {arguments.num_steps} for problems: "
-            "lower it, or raise num_steps"
-        )
-    settings = recipe.run(lambda: StarterRecipe(arguments.seed, arguments.num_steps, arguments.num_drill_steps))
-    directory = Path(arguments.output_dir) if arguments.output_dir else None
-    path = recipe.run(
-        lambda: starter_model(settings, directory), resume="Run it again to go on from the last checkpoint."
-    )
-    print(f"The starter model is in {path}")
-
+try:
+    from hf_treecot.cli.starter import main
+except ModuleNotFoundError as error:
+    if error.name != "hf_treecot":
+        raise
+    sys.exit("error: hf_treecot is not installed: pip install hf-treecot, or `pip install -e .` in the clone")
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

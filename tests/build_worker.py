@@ -7,12 +7,12 @@ import asyncio
 import sys
 from pathlib import Path
 
-from hf_treecot.builder import BuildConfig, build_trees
+from hf_treecot.building.builder import BuildConfig, build_trees
 from hf_treecot.engines.journal import request_key
-from hf_treecot.pattern import available_patterns, load_pattern
-from hf_treecot.problems import generate_problems
-from hf_treecot.search import SearchConfig
-from hf_treecot.selection import SelectionConfig, Selector
+from hf_treecot.mcts.pattern import available_patterns, load_pattern
+from hf_treecot.mcts.search import SearchConfig
+from hf_treecot.problems.generators import generate_problems
+from hf_treecot.selection.selector import SelectionConfig, Selector
 
 from .worlds import ScriptedEngine, verify_inline
 

@@ -31,7 +31,7 @@ def pytest_unconfigure(config):
 
 @pytest.fixture(scope="session")
 def loopback_hub():
-    from .servers.hub import LoopbackHub
+    from hf_treecot.testing.hub import LoopbackHub
 
     with LoopbackHub(LISTENER) as hub:
         yield hub

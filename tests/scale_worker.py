@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datatrove.executor import LocalPipelineExecutor
 
-from hf_treecot.scale import BuildShard, write_shards
+from hf_treecot.building.sharding import BuildShard, write_shards
 
 from .build_worker import PROBLEMS, build
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from hf_treecot.dataset import DatasetWriter
-from hf_treecot.problems import Problem
-from hf_treecot.selection import Selector
-from hf_treecot.tree import Node, Tree
+from hf_treecot.base import Problem
+from hf_treecot.hub.dataset import DatasetWriter
+from hf_treecot.mcts.tree import Node, Tree
+from hf_treecot.selection.selector import Selector
 
 
 SPACE = Path(__file__).parents[1] / "spaces" / "treecot"

@@ -13,7 +13,7 @@ from .test_selection import TREE, thoughts_of, tokenize
 
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
-import ablation
+from hf_treecot.cli import ablation
 
 
 def figures(right, no_answer):

@@ -12,14 +12,14 @@ import pytest
 from datasets import load_dataset
 from filelock import FileLock
 
-from hf_treecot.builder import BuildConfig, build_trees
-from hf_treecot.dataset import load_trees
+from hf_treecot.base import Problem
+from hf_treecot.building.builder import BuildConfig, build_trees
 from hf_treecot.engines.journal import Journal
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.pattern import load_pattern
-from hf_treecot.problems import Problem
-from hf_treecot.search import SearchConfig
-from hf_treecot.selection import SelectionConfig, Selector
+from hf_treecot.hub.dataset import load_trees
+from hf_treecot.mcts.pattern import load_pattern
+from hf_treecot.mcts.search import SearchConfig
+from hf_treecot.selection.selector import SelectionConfig, Selector
 from hf_treecot.verifiers.worker import VerifierPool
 
 from .build_worker import PROBLEMS, build

@@ -3,8 +3,9 @@ from types import SimpleNamespace
 import pytest
 from transformers import AutoModelForCausalLM, TrainerControl, TrainerState
 
+from hf_treecot.base import Problem
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.problems import Problem, load_problems
+from hf_treecot.problems.loading import load_problems
 from hf_treecot.trainers import (
     AnswerRateCallback,
     CDPOConfig,

@@ -12,7 +12,14 @@ from hf_treecot.trainers import CDPOConfig, CDPOTrainer, JointSFTDPOConfig, Join
 from hf_treecot.trainers.losses import preference_loss, redi_loss
 from hf_treecot.trainers.preference_data import check_rows
 
-from .tiny_models import CONFIGS, SHAPE, save_tiny, text_pairs, tiny_tokenizer, token_pairs
+from .tiny_models import (
+    CONFIGS,
+    SHAPE,
+    save_tiny,
+    text_pairs,
+    tiny_tokenizer,
+    token_pairs,
+)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import torch
 
 
 pytest.importorskip("lighteval", reason="lighteval is not installed")
-from hf_treecot.evaluation import compat
+from hf_treecot.evaluation import lighteval_compat as compat
 
 
 def test_the_installed_lighteval_is_made_to_work_once(tmp_path, monkeypatch, capsys):

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
+from hf_treecot.base import Problem
 from hf_treecot.errors import VerifierError
-from hf_treecot.problems import Problem
 from hf_treecot.verifiers import verifier_version
 from hf_treecot.verifiers.confidence import mean_confidence, verify
 from hf_treecot.verifiers.worker import VerifierPool

@@ -7,13 +7,13 @@ import torch
 from datasets import load_dataset
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-from hf_treecot.dataset import FEATURES, DatasetWriter, load_trees, read_tables
-from hf_treecot.difficulty import difficulty
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.pattern import load_pattern
-from hf_treecot.problems import generate_problems
-from hf_treecot.search import SearchConfig, search
-from hf_treecot.selection import SelectionConfig, Selector
+from hf_treecot.hub.dataset import FEATURES, DatasetWriter, load_trees, read_tables
+from hf_treecot.mcts.pattern import load_pattern
+from hf_treecot.mcts.search import SearchConfig, search
+from hf_treecot.problems.generators import generate_problems
+from hf_treecot.selection.difficulty import difficulty
+from hf_treecot.selection.selector import SelectionConfig, Selector
 from hf_treecot.starter.tokenizer import build_tokenizer
 
 from .worlds import ScriptedEngine, verify_inline

@@ -1,8 +1,9 @@
 import pytest
 
-from hf_treecot.decontamination import decontaminate
+from hf_treecot.base import Problem
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.problems import Problem, load_problems
+from hf_treecot.problems.decontamination import decontaminate
+from hf_treecot.problems.loading import load_problems
 
 
 LONG = "A farmer has seventeen sheep and twelve of them run away over the hill before the rain starts."

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_treecot.diagnostics import (
+from hf_treecot.verifiers.diagnostics import (
     answer_thought,
     count_reflections,
     has_answer,

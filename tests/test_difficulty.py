@@ -1,10 +1,17 @@
 import pytest
 
-from hf_treecot.difficulty import Difficulty, difficulty
-from hf_treecot.problems import Problem
-from hf_treecot.tree import ROOT, Node, Tree
+from hf_treecot.base import Problem
+from hf_treecot.mcts.tree import ROOT, Node, Tree
+from hf_treecot.selection.difficulty import Difficulty, difficulty
 
-from .test_selection import DEAD, RIGHT, SILENT, TREE, WRONG, tree_of
+from .test_selection import (
+    DEAD,
+    RIGHT,
+    SILENT,
+    TREE,
+    WRONG,
+    tree_of,
+)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-from hf_treecot.engines.engine import fingerprint
+from hf_treecot.files import fingerprint
 
 
 def test_a_fingerprint_follows_the_content_not_the_place(tmp_path):

@@ -3,10 +3,10 @@ import random
 
 import pytest
 
-from hf_treecot.builder import BuildReport
+from hf_treecot.building.builder import BuildReport
+from hf_treecot.building.estimate import compare, describe, estimate, save
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.estimate import compare, describe, estimate, save
-from hf_treecot.tree import Tree
+from hf_treecot.mcts.tree import Tree
 
 from .worlds import PROBLEM
 

@@ -11,7 +11,7 @@ import pytest
 
 
 pytest.importorskip("lighteval", reason="lighteval is not installed")
-from hf_treecot.evaluation import compat
+from hf_treecot.evaluation import lighteval_compat as compat
 
 
 compat.prepare()
@@ -20,6 +20,7 @@ from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.lighteval_task import LightevalTask
 from lighteval.tasks.requests import Doc
 
+from hf_treecot.base import Problem, Verdict
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.evaluation.metrics import (
     CONVERSATION,
@@ -34,8 +35,8 @@ from hf_treecot.evaluation.metrics import (
 from hf_treecot.evaluation.replies import NO_ANSWER, Outputs, check_gold, verify_all
 from hf_treecot.evaluation.tasks import BENCHMARKS, TASKS_TABLE, TaskOptions
 from hf_treecot.evaluation.tasks.benchmark import to_doc
-from hf_treecot.problems import Problem, generate_problems, load_problems
-from hf_treecot.verifiers import Verdict
+from hf_treecot.problems.generators import generate_problems
+from hf_treecot.problems.loading import load_problems
 
 
 REAL = os.environ.get("TREECOT_REAL_DATA")
@@ -284,7 +285,7 @@ def test_agreement_with_lightevals_ifeval():
     pytest.importorskip("langdetect")
     from lighteval.tasks.tasks.ifeval.main import IFEvalMetrics
 
-    from hf_treecot.verifiers.nltk_data import install_punkt
+    from hf_treecot.domains.nltk_data import install_punkt
 
     install_punkt()
     rows, differences = rows_of("ifeval/input_data.jsonl"), []

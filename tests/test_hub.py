@@ -23,16 +23,16 @@ from datasets import concatenate_datasets, load_dataset
 from huggingface_hub import DatasetCard, HfApi, ModelCard
 from huggingface_hub.errors import HfHubHTTPError
 
-from hf_treecot.builder import select_again
-from hf_treecot.dataset import FEATURES, DatasetWriter, load_trees
+from hf_treecot.base import Problem
+from hf_treecot.building.builder import select_again
 from hf_treecot.errors import HubError, InvalidInputError
-from hf_treecot.hub import push_model, push_space, push_trees
-from hf_treecot.problems import Problem
-from hf_treecot.selection import SelectionConfig, Selector
-from hf_treecot.tree import Node, Tree
+from hf_treecot.hub.dataset import FEATURES, DatasetWriter, load_trees
+from hf_treecot.hub.push import push_model, push_space, push_trees
+from hf_treecot.mcts.tree import Node, Tree
+from hf_treecot.selection.selector import SelectionConfig, Selector
+from hf_treecot.testing.hub import Fault, User
 
 from .build_worker import build
-from .servers.hub import Fault, User
 from .tiny_models import save_tiny
 
 
@@ -572,7 +572,7 @@ def test_a_trainer_pushes_its_card_tags_data_and_no_token_and_can_be_asked_again
 def test_the_training_recipes_push_in_one_commit_whatever_happens(hub, run, tmp_path):
     from trl import SFTConfig, SFTTrainer
 
-    from hf_treecot.trainers.script import ScriptArguments, load_rows, train
+    from hf_treecot.cli.training import ScriptArguments, load_rows, train
 
     push(run)
     script = ScriptArguments(dataset="user/trees")

@@ -7,12 +7,14 @@ import pytest
 from instruction_cases import SENTENCE, followed_and_broken
 from nltk.tokenize.punkt import PunktTokenizer
 
+from hf_treecot.base import Problem
+from hf_treecot.domains.instructions import checkers, follow
+from hf_treecot.domains.nltk_data import install_punkt
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.instruction_problems import ALONE, GROUPS, random_instructions
-from hf_treecot.problem_formats import user_turns
-from hf_treecot.problems import Problem, load_problems
-from hf_treecot.verifiers.instructions import checkers, follow, verify
-from hf_treecot.verifiers.nltk_data import install_punkt
+from hf_treecot.problems.formats import user_turns
+from hf_treecot.problems.instructions import ALONE, GROUPS, random_instructions
+from hf_treecot.problems.loading import load_problems
+from hf_treecot.verifiers.instructions import verify
 
 
 ARGUMENTS = {

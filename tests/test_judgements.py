@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.judgements import Judgement, JudgementLog, item_id, load_judgements
-from hf_treecot.selection import SelectionConfig, Selector, select_preferences, select_sft
+from hf_treecot.selection.judgements import Judgement, JudgementLog, item_id, load_judgements
+from hf_treecot.selection.selector import SelectionConfig, Selector, select_preferences, select_sft
 
 from .test_selection import TREE, thoughts_of, tokenize
 

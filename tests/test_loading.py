@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from hf_treecot.builder import BuildConfig, build_trees
-from hf_treecot.dataset import load_trees
+from hf_treecot.building.builder import BuildConfig, build_trees
+from hf_treecot.cli.engines import EngineArguments, open_engines, room_for_requests
 from hf_treecot.engines.journal import Journal
-from hf_treecot.engines.loading import EngineArguments, open_engines, room_for_requests
 from hf_treecot.errors import EnginesDownError, InvalidInputError
-from hf_treecot.pattern import available_patterns, load_pattern
-from hf_treecot.problems import generate_problems
-from hf_treecot.search import SearchConfig
-from hf_treecot.selection import Selector
+from hf_treecot.hub.dataset import load_trees
+from hf_treecot.mcts.pattern import available_patterns, load_pattern
+from hf_treecot.mcts.search import SearchConfig
+from hf_treecot.problems.generators import generate_problems
+from hf_treecot.selection.selector import Selector
+from hf_treecot.testing import openai, tgi
+from hf_treecot.testing.backends import ScriptedBackend, small_tokenizer
+from hf_treecot.testing.faults import Faults
+from hf_treecot.testing.running import serve, spawn
 
-from .servers import openai, tgi
-from .servers.backends import ScriptedBackend, small_tokenizer
-from .servers.faults import Faults
-from .servers.running import serve, spawn
 from .worlds import verify_inline
 
 

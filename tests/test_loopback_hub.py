@@ -8,7 +8,7 @@ from datasets import Dataset, load_dataset
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
-from .servers.hub import Fault, LoopbackHub, User
+from hf_treecot.testing.hub import Fault, LoopbackHub, User
 
 
 def commit(repo_id, files, **options):

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.pattern import KINDS, PATTERN_DIRECTORY, available_patterns, load_pattern
+from hf_treecot.mcts.pattern import KINDS, PATTERN_DIRECTORY, available_patterns, load_pattern
 
 
 GOOD = {

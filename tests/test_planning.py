@@ -2,7 +2,8 @@ import random
 
 import pytest
 
-from hf_treecot.blocksworld import (
+from hf_treecot.base import Problem
+from hf_treecot.domains.blocksworld import (
     parse_pddl,
     parse_query,
     random_problem,
@@ -11,7 +12,6 @@ from hf_treecot.blocksworld import (
     to_pddl,
     to_query,
 )
-from hf_treecot.problems import Problem
 from hf_treecot.verifiers.planning import NotAnAction, parse_plan, verify
 
 
@@ -149,7 +149,7 @@ def test_the_simulator_agrees_with_unified_planning():
     pytest.importorskip("unified_planning")
     from verifier_accuracy import DOMAIN, mutated_plans, referee
 
-    from hf_treecot.problems import load_problems
+    from hf_treecot.problems.loading import load_problems
 
     plans = mutated_plans(load_problems("blocksworld", limit=20), random.Random(0))
     verdicts = []

@@ -8,7 +8,8 @@ import pyarrow.parquet
 import pytest
 
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.problems import GENERATORS, generate_problems, load_problems
+from hf_treecot.problems.generators import generate_problems
+from hf_treecot.problems.loading import GENERATORS, load_problems
 
 
 GSM8K = [

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from hf_treecot.judgements import Judgement, JudgementLog
+from hf_treecot.selection.judgements import Judgement, JudgementLog
+from hf_treecot.testing import tgi
+from hf_treecot.testing.backends import ScriptedBackend
+from hf_treecot.testing.running import serve
 
-from .servers import tgi
-from .servers.backends import ScriptedBackend
-from .servers.running import serve
 from .test_recipes import ROOT, dataset, needs_lighteval, run, tiny_model_directory  # noqa: F401
 
 

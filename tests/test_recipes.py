@@ -13,14 +13,14 @@ import yaml
 from datasets import load_dataset
 from trl import ModelConfig
 
-from hf_treecot import recipe
-from hf_treecot.dataset import load_trees
+from hf_treecot.cli import parser as recipe
+from hf_treecot.cli.training import ScriptArguments
 from hf_treecot.engines.journal import Journal
+from hf_treecot.hub.dataset import load_trees
+from hf_treecot.testing.backends import ScriptedBackend
+from hf_treecot.testing.running import serve
 from hf_treecot.trainers import CDPOConfig, JointSFTDPOConfig, MaskedThoughtConfig
-from hf_treecot.trainers.script import ScriptArguments
 
-from .servers.backends import ScriptedBackend
-from .servers.running import serve
 from .test_builder import small_build
 
 

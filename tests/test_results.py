@@ -3,7 +3,7 @@ import json
 import pytest
 
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.evaluation.results import read_results
+from hf_treecot.hub.evaluation_results import read_results
 
 
 def write(path, content):

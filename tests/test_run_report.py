@@ -4,7 +4,7 @@ import json
 import pytest
 
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.run_report import write_report
+from hf_treecot.reports.page import write_report
 
 from .test_builder import small_build
 

@@ -10,9 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from hf_treecot.building.sharding import (
+    MergeShards,
+    forget_failures,
+    merge_shards,
+    read_shard,
+    task_directory,
+    write_shards,
+)
 from hf_treecot.engines.journal import Journal
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.scale import MergeShards, forget_failures, merge_shards, read_shard, task_directory, write_shards
 
 from .build_worker import PROBLEMS, build, make_selector
 from .scale_worker import NUM_TASKS, make_executor, make_step
@@ -23,7 +30,7 @@ from .worlds import FailingEngine
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "recipes"))
-import build_trees_at_scale  # noqa: E402
+from hf_treecot.cli import build_at_scale as build_trees_at_scale  # noqa: E402
 
 
 @pytest.fixture(scope="module")

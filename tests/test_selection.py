@@ -3,12 +3,12 @@ from collections import Counter
 
 import pytest
 
-from hf_treecot.chains import CHANGES_OF_MIND
+from hf_treecot.base import Problem
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.judgements import Judgements, item_id
-from hf_treecot.problems import Problem
-from hf_treecot.selection import SelectionConfig, Selector, select_preferences, select_sft
-from hf_treecot.tree import ROOT, Node, Tree
+from hf_treecot.mcts.tree import ROOT, Node, Tree
+from hf_treecot.selection.chains import CHANGES_OF_MIND
+from hf_treecot.selection.judgements import Judgements, item_id
+from hf_treecot.selection.selector import SelectionConfig, Selector, select_preferences, select_sft
 
 
 def tokenize(text):

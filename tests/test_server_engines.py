@@ -18,11 +18,10 @@ from hf_treecot.engines.server import ServerOptions, check_url, load_tokenizer, 
 from hf_treecot.engines.tgi import TGIEngine
 from hf_treecot.errors import ContextLengthError, EngineError, InvalidInputError, TransientEngineError
 from hf_treecot.starter.tokenizer import build_tokenizer
-
-from .servers import openai, tgi
-from .servers.backends import ScriptedBackend
-from .servers.faults import Faults
-from .servers.running import serve
+from hf_treecot.testing import openai, tgi
+from hf_treecot.testing.backends import ScriptedBackend
+from hf_treecot.testing.faults import Faults
+from hf_treecot.testing.running import serve
 
 
 KINDS = {"tgi": (TGIEngine, tgi), "openai": (OpenAIEngine, openai)}

@@ -1,11 +1,11 @@
 import pytest
 from datasets import load_dataset
 
-from hf_treecot.dataset import FEATURES, DatasetWriter
+from hf_treecot.base import Problem
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.problems import Problem
-from hf_treecot.shards import is_test_problem, write_shards
-from hf_treecot.tree import Tree
+from hf_treecot.hub.dataset import FEATURES, DatasetWriter
+from hf_treecot.hub.parquet_shards import is_test_problem, write_shards
+from hf_treecot.mcts.tree import Tree
 
 
 def write(directory, count, prompt="Problem {}?"):

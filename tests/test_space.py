@@ -16,12 +16,19 @@ import rendering
 import results
 import talk
 from gradio_client import Client
-from tree_index import Query, open_trees
 
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.judgements import Judgement, JudgementLog, item_id
+from hf_treecot.selection.judgements import Judgement, JudgementLog, item_id
+from hf_treecot.space.tree_index import Query, open_trees
 
-from .space import HOSTILE, SPACE, hostile_tree, large_tree, small_tree, write_run
+from .space import (
+    HOSTILE,
+    SPACE,
+    hostile_tree,
+    large_tree,
+    small_tree,
+    write_run,
+)
 from .tiny_models import save_tiny
 
 
@@ -263,8 +270,8 @@ def test_a_model_that_cannot_be_used_says_so_and_the_other_goes_on(model, name, 
 
 def test_a_server_is_talked_to(tmp_path):
     running = pytest.importorskip("tests.servers.running")
-    from .servers import openai
-    from .servers.backends import ScriptedBackend
+    from hf_treecot.testing import openai
+    from hf_treecot.testing.backends import ScriptedBackend
 
     backend = ScriptedBackend()
     backend.tokenizer.save_pretrained(tmp_path)
@@ -280,8 +287,8 @@ def test_a_server_is_talked_to(tmp_path):
 @pytest.mark.parametrize("offered", [True, False])
 def test_only_offered_servers_get_the_token(offered, tmp_path, monkeypatch):
     running = pytest.importorskip("tests.servers.running")
-    from .servers import openai
-    from .servers.backends import ScriptedBackend
+    from hf_treecot.testing import openai
+    from hf_treecot.testing.backends import ScriptedBackend
 
     monkeypatch.setenv("TREECOT_SERVER_TOKEN", "secret-of-a-server")
     backend = ScriptedBackend()
@@ -335,7 +342,7 @@ def test_a_visitor_who_goes_stops_the_work():
     ("question", "message"), [(" ", "the question is empty"), ("x" * 1001, "has 1,001 characters")]
 )
 def test_questions_are_limited(question, message):
-    from workspace import PUBLIC_LIMITS
+    from hf_treecot.space.workspace import PUBLIC_LIMITS
 
     with pytest.raises(InvalidInputError, match=message):
         PUBLIC_LIMITS.check_question(question)

@@ -12,10 +12,10 @@ pytest.importorskip("tests.servers.hub")
 import httpx
 import judging
 from huggingface_hub import HfApi, snapshot_download
-from tree_index import Query, open_trees
 
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.judgements import Judgement, load_judgements
+from hf_treecot.selection.judgements import Judgement, load_judgements
+from hf_treecot.space.tree_index import Query, open_trees
 
 from .space import SPACE, small_tree, write_run
 
@@ -26,7 +26,7 @@ def run(tmp_path):
 
 
 def test_a_dataset_on_the_hub_is_browsed(hub, run):
-    from hf_treecot.hub import push_trees
+    from hf_treecot.hub.push import push_trees
 
     push_trees(run, "user/trees", private=True)
     index = open_trees("user/trees", directories=False)
@@ -55,7 +55,7 @@ def test_judgements_go_to_the_hub_and_come_back(hub, tmp_path):
 
 
 def test_the_published_space_starts(hub, tmp_path, run):
-    from hf_treecot.hub import push_space
+    from hf_treecot.hub.push import push_space
 
     push_space(SPACE, "user/space")
     files = snapshot_download("user/space", repo_type="space", local_dir=tmp_path / "space")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from trl import ModelConfig
 
-from hf_treecot import recipe
+from hf_treecot.cli import parser as recipe
+from hf_treecot.cli.training import ScriptArguments
 from hf_treecot.trainers import JointSFTDPOConfig, MaskedThoughtConfig
-from hf_treecot.trainers.script import ScriptArguments
 
 from .test_recipes import RECIPES, ROOT
 

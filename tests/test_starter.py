@@ -10,12 +10,13 @@ from dataclasses import replace
 
 import pytest
 
-from hf_treecot.blocksworld import Blocksworld
+from hf_treecot.base import Problem
+from hf_treecot.domains import arithmetic, blocks, letters
+from hf_treecot.domains.blocksworld import Blocksworld
 from hf_treecot.engines.engine import Request
 from hf_treecot.engines.local import LocalEngine
-from hf_treecot.pattern import available_patterns, load_pattern
-from hf_treecot.problems import Problem, generate_problems
-from hf_treecot.starter import arithmetic, blocks, letters
+from hf_treecot.mcts.pattern import available_patterns, load_pattern
+from hf_treecot.problems.generators import generate_problems
 from hf_treecot.starter.chains import write_chain
 from hf_treecot.starter.drills import adding, counting, placing
 from hf_treecot.starter.training import StarterRecipe, recipe_hash, starter_model, train_starter

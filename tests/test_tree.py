@@ -3,9 +3,9 @@ import random
 
 import pytest
 
-from hf_treecot.pattern import load_pattern
-from hf_treecot.search import SearchConfig, search
-from hf_treecot.tree import NO_PARENT, ROOT, Node, Tree
+from hf_treecot.mcts.pattern import load_pattern
+from hf_treecot.mcts.search import SearchConfig, search
+from hf_treecot.mcts.tree import NO_PARENT, ROOT, Node, Tree
 
 from .worlds import PROBLEM, ScriptedEngine, verify_inline
 

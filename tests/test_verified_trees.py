@@ -8,12 +8,12 @@ import pytest
 from datasets import load_dataset
 from instruction_cases import followed_and_broken
 
-from hf_treecot.blocksworld import parse_pddl, solve
-from hf_treecot.builder import BuildConfig, build_trees
-from hf_treecot.pattern import load_pattern
-from hf_treecot.problems import load_problems
-from hf_treecot.search import SearchConfig
-from hf_treecot.selection import SelectionConfig, Selector
+from hf_treecot.building.builder import BuildConfig, build_trees
+from hf_treecot.domains.blocksworld import parse_pddl, solve
+from hf_treecot.mcts.pattern import load_pattern
+from hf_treecot.mcts.search import SearchConfig
+from hf_treecot.problems.loading import load_problems
+from hf_treecot.selection.selector import SelectionConfig, Selector
 from hf_treecot.verifiers import verifier_version
 from hf_treecot.verifiers.worker import VerifierPool
 

@@ -10,9 +10,10 @@ import math_cases
 import psutil
 import pytest
 
+from hf_treecot.base import Problem, Verdict
 from hf_treecot.errors import InvalidInputError, VerifierError
-from hf_treecot.problems import Problem, generate_problems
-from hf_treecot.verifiers import BUILT_IN, Verdict, load_verifier
+from hf_treecot.problems.generators import generate_problems
+from hf_treecot.verifiers import BUILT_IN, load_verifier
 from hf_treecot.verifiers.extraction import final_answer, last_boxed
 from hf_treecot.verifiers.letters import count_letters
 from hf_treecot.verifiers.worker import VerifierPool

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from hf_treecot.verifiers.__main__ import main
+from hf_treecot.cli.verify import main
 
 
 ROWS = [

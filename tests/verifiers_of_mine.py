@@ -5,7 +5,7 @@ import math
 import os
 import time
 
-from hf_treecot.verifiers import Verdict
+from hf_treecot.base import Verdict
 
 
 def chatty(completion, problem):

@@ -4,11 +4,10 @@ import asyncio
 import random
 import re
 
+from hf_treecot.base import Problem, Verdict
 from hf_treecot.engines.engine import Completion, EngineIdentity, Request
 from hf_treecot.errors import EngineError, VerifierError
-from hf_treecot.pattern import Pattern, ThoughtSpec
-from hf_treecot.problems import Problem
-from hf_treecot.verifiers import Verdict
+from hf_treecot.mcts.pattern import Pattern, ThoughtSpec
 
 
 PROBLEM = Problem("p0", "What is 6 times 7?", "42", "letters", "worlds")

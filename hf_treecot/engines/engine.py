@@ -3,13 +3,8 @@
 An engine knows a model and how to ask it. It must not know trees, patterns or rewards.
 """
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
-
-
-MEBIBYTE = 2**20
 
 
 @dataclass(frozen=True)
@@ -84,25 +79,3 @@ class Engine(Protocol):
             ContextLengthError: The request does not fit into the model's context.
             EngineError: It could not be completed.
         """
-
-
-MODEL_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt", ".bin")
-
-
-def fingerprint(directory: Path, suffixes: tuple[str, ...] = MODEL_FILES) -> str:
-    """
-    What stands for a revision where a model comes from a directory: equal for a copy, other after more training.
-
-    Args:
-        directory (`Path`): Weights, configuration and tokenizer. Of large files the first and last MiB are read.
-        suffixes (`tuple[str]`): Which files count.
-    """
-    digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(directory.iterdir()):
-        if path.suffix in suffixes:
-            size = path.stat().st_size
-            with path.open("rb") as file:
-                digest.update(f"{path.name} {size}\n".encode() + file.read(MEBIBYTE))
-                file.seek(max(0, size - MEBIBYTE))
-                digest.update(file.read())
-    return digest.hexdigest()

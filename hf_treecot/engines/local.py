@@ -16,7 +16,8 @@ import numpy
 import torch
 
 from ..errors import ContextLengthError, EngineError, InvalidInputError
-from .engine import Completion, EngineIdentity, Request, fingerprint
+from ..files import fingerprint
+from .engine import Completion, EngineIdentity, Request
 from .sampling import sample
 from .slot_cache import PathCache, SlotCache
 

@@ -108,23 +108,31 @@ def check_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def load_tokenizer(name: str, trust_remote_code: bool = False):
+def load_tokenizer(
+    name: str, trust_remote_code: bool = False, *, revision: str | None = None, needs_chat_template: bool = True
+):
     """
-    The tokenizer that prompts are rendered and counted with.
+    The tokenizer that prompts are rendered with and tokens are counted by.
+
+    Args:
+        name (`str`): Hub name or directory.
+        trust_remote_code (`bool`): Run code that comes with it.
+        revision (`str`, *optional*): Of the repository on the Hub.
+        needs_chat_template (`bool`): Whether prompts will be rendered with it.
 
     Raises:
-        InvalidInputError: There is none of this name, or it has no chat template.
+        InvalidInputError: There is none of this name, or it has no chat template and needs one.
     """
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InvalidInputError(
             f"tokenizer {name!r} cannot be loaded ({reason}): name one by its Hub name or directory"
         ) from error
-    if tokenizer.chat_template is None:
+    if needs_chat_template and tokenizer.chat_template is None:
         raise InvalidInputError(f"tokenizer {name!r} has no chat template: name that of an instruction-tuned model")
     return tokenizer
 

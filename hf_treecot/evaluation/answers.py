@@ -2,7 +2,7 @@
 
 import re
 
-from ..diagnostics import answer_thought, has_answer
+from ..verifiers.diagnostics import answer_thought, has_answer
 from ..verifiers.extraction import final_answer
 
 

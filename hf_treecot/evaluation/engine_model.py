@@ -17,13 +17,13 @@ from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.requests import Doc
 from tqdm.asyncio import tqdm_asyncio
 
+from ..base import Problem
 from ..engines.engine import Completion, Engine, Request
 from ..errors import ContextLengthError, InvalidInputError
-from ..pattern import Pattern, load_pattern
-from ..problems import Problem
-from ..search import SearchConfig
+from ..mcts.pattern import Pattern, load_pattern
+from ..mcts.search import SearchConfig
 from .replies import Outputs
-from .search_model import load_judge, search_answers
+from .search_answers import load_judge, search_answers
 
 
 DECODINGS = ("greedy", "sample", "mcts")

@@ -16,10 +16,9 @@ from lighteval.metrics.utils.metric_utils import SampleLevelMetricGrouping
 from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.requests import Doc, SamplingMethod
 
-from ..diagnostics import is_looping, is_over_reflecting, repetition
+from ..base import Problem, Verdict
 from ..errors import InvalidInputError
-from ..problems import Problem
-from ..verifiers import Verdict
+from ..verifiers.diagnostics import is_looping, is_over_reflecting, repetition
 from .answers import answer_key
 from .replies import NO_ANSWER, Reply, judge, verify_all
 from .statistics import estimate, pass_at_k, sample_counts

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from tqdm.asyncio import tqdm_asyncio
 
-from ..diagnostics import answer_thought, has_answer, repetition
+from ..base import Problem
 from ..engines.engine import Completion, Engine, Request
-from ..problems import Problem
+from ..verifiers.diagnostics import answer_thought, has_answer, repetition
 from ..verifiers.worker import rewards_of
 
 

@@ -13,10 +13,9 @@ from functools import cache
 from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.requests import Doc
 
-from ..diagnostics import is_looping
+from ..base import Problem, Verdict
 from ..errors import InvalidInputError, VerifierError
-from ..problems import Problem
-from ..verifiers import Verdict
+from ..verifiers.diagnostics import is_looping
 from ..verifiers.worker import VerifierPool
 from .answers import answer_text, states_answer
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..errors import InvalidInputError
-from . import compat
+from . import lighteval_compat as compat
 
 
 compat.prepare()  # before anything of lighteval is imported
@@ -22,8 +22,8 @@ from lighteval.logging.evaluation_tracker import EvaluationTracker  # noqa: E402
 from lighteval.pipeline import ParallelismManager, Pipeline, PipelineParameters  # noqa: E402
 from lighteval.tasks.lighteval_task import LightevalTask  # noqa: E402
 
+from ..base import Problem  # noqa: E402
 from ..engines.engine import Engine  # noqa: E402
-from ..problems import Problem  # noqa: E402
 from .engine_model import EngineModel, EngineModelConfig  # noqa: E402
 from .metrics import INSTRUCTIONS, REASONING  # noqa: E402
 from .replies import check_gold  # noqa: E402

@@ -7,10 +7,10 @@ occur only as something to recover from, and carry no loss: what the model gets 
 import random
 from dataclasses import dataclass
 
-from ..pattern import Pattern
-from .arithmetic import ArithmeticTask
-from .blocks import BlocksTask, Plan
-from .letters import LettersTask
+from ..domains.arithmetic import ArithmeticTask
+from ..domains.blocks import BlocksTask, Plan
+from ..domains.letters import LettersTask
+from ..mcts.pattern import Pattern
 
 
 Task = LettersTask | ArithmeticTask | BlocksTask

@@ -8,10 +8,10 @@ import random
 from itertools import pairwise
 from string import ascii_lowercase
 
-from ..blocksworld import COLOURS
-from .arithmetic import random_step
+from ..domains.arithmetic import random_step
+from ..domains.blocksworld import COLOURS
+from ..domains.letters import random_word
 from .chains import Segment
-from .letters import random_word
 
 
 def adding(rng: random.Random) -> list[Segment]:

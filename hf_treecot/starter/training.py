@@ -11,14 +11,16 @@ import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ..cache import cache_directory
+from ..domains import arithmetic, blocks, letters
 from ..errors import InvalidInputError
-from ..pattern import Pattern, available_patterns, load_pattern
-from . import arithmetic, blocks, letters
+from ..files import cache_directory
+from ..mcts.pattern import Pattern, available_patterns, load_pattern
 from .chains import Segment, write_chain
 from .drills import DRILLS
 
 
+STARTER = "starter"  # what users call it, where a model is asked for
+STARTER_IDENTITY = "hf_treecot/starter"  # what records and cards call it
 SHARE_OF_DRILLS_LATER = 0.1  # so that they are not forgotten
 SHARES_OF_TASKS = {letters: 0.45, arithmetic: 0.3, blocks: 0.25}  # letters are the hardest
 
@@ -108,7 +110,7 @@ def starter_model(recipe: StarterRecipe | None = None, directory: Path | None = 
 
 def model_path(name: str) -> str:
     """Where the model that a user names is loaded from: `starter` is the built-in one, trained first if need be."""
-    return str(starter_model()) if name == "starter" else name
+    return str(starter_model()) if name == STARTER else name
 
 
 def train_starter(recipe: StarterRecipe, output_dir: Path) -> None:

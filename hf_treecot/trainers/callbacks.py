@@ -9,9 +9,9 @@ from transformers import Trainer, TrainerCallback
 from transformers.utils import logging
 from trl.models.utils import unwrap_model_for_generation
 
-from ..diagnostics import answer_thought, has_answer, repetition
+from ..base import Problem
 from ..errors import InvalidInputError
-from ..problems import Problem
+from ..verifiers.diagnostics import answer_thought, has_answer, repetition
 from ..verifiers.worker import rewards_of
 
 

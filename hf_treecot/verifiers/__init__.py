@@ -7,30 +7,12 @@ processes of [`~verifiers.worker.VerifierPool`].
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from ..base import Problem, Verdict
 from ..errors import InvalidInputError
-from ..problems import Problem
 
 
 BUILT_IN = ("confidence", "instructions", "letters", "math", "planning")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """
-    What a verifier says of an answer.
-
-    Args:
-        reward (`float`): In [0, 1]; above one half is right.
-        answer (`str`, *optional*): What was taken as the answer; None if there was none.
-        reason (`str`): Why: `"right"`, `"wrong"`, `"no_answer"`, `"unparseable"`, `"ambiguous"` (several answers that
-            disagree), `"unverified"` (a guess, by no rule); details may follow a colon.
-    """
-
-    reward: float
-    answer: str | None
-    reason: str
 
 
 def load_verifier(name: str) -> Callable[[str, Problem], Verdict]:

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import httpx
 
-from ..problems import Problem
-from . import Verdict
+from ..base import Problem, Verdict
 
 
 VERSION = "1, unverified"

@@ -2,8 +2,7 @@
 
 import re
 
-from ..problems import Problem
-from . import Verdict
+from ..base import Problem, Verdict
 from .extraction import candidate_answers
 
 

@@ -11,8 +11,7 @@ from functools import lru_cache
 import math_verify
 from sympy import FiniteSet, Integer, Tuple
 
-from ..problems import Problem
-from . import Verdict
+from ..base import Problem, Verdict
 from .extraction import candidate_answers
 
 

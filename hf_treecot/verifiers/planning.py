@@ -2,9 +2,8 @@
 
 import re
 
-from ..blocksworld import Action, parse_pddl, simulate
-from ..problems import Problem
-from . import Verdict
+from ..base import Problem, Verdict
+from ..domains.blocksworld import Action, parse_pddl, simulate
 from .extraction import boxed, strip_emphasis
 
 

@@ -17,9 +17,9 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 
+from ..base import Problem, Verdict
 from ..errors import InvalidInputError, VerifierError
-from ..problems import Problem
-from . import Verdict, load_verifier, prepare_verifier
+from . import load_verifier, prepare_verifier
 
 
 logger = logging.getLogger(__name__)

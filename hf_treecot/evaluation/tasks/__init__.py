@@ -7,7 +7,17 @@ A benchmark is one file. Its metrics are those of `evaluation.metrics`.
 
 from lighteval.tasks.lighteval_task import LightevalTaskConfig
 
-from . import aime24, aime25, arithmetic, blocksworld, gsm8k, ifeval, letters, math_500, multi_if
+from . import (
+    aime24,
+    aime25,
+    arithmetic,
+    blocksworld,
+    gsm8k,
+    ifeval,
+    letters,
+    math_500,
+    multi_if,
+)
 from .benchmark import Benchmark, TaskOptions
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from lighteval.tasks.lighteval_task import LightevalTaskConfig
 from lighteval.tasks.requests import Doc
 
+from ...base import Problem
 from ...errors import InvalidInputError
-from ...problem_formats import FORMATS
-from ...problems import Problem
+from ...problems.formats import FORMATS
 from ..metrics import CONVERSATION, INSTRUCTIONS, REASONING, metrics
 
 

@@ -1,0 +1,287 @@
+"""The paper's ablation on the starter model: what each part of the method does to accuracy and to the no-answer rate.
+
+    treecot ablation --seeds 2             # some minutes a seed on two cores
+    treecot ablation --stages base sft dpo # a part of it; sft is where the preference stages start
+
+Every seed grows trees of its own on problems of its own and trains on them; all are evaluated on the same held-out
+problems. Run it again after any interruption: a stage whose figures exist is not run again.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from itertools import count, groupby
+from pathlib import Path
+
+from ..base import Problem
+from ..building.builder import claim_directory
+from ..errors import InvalidInputError
+from ..evaluation.ablation import draw_figures, table
+from ..files import write_atomically
+from ..hub.dataset import DatasetWriter, load_trees
+from ..mcts.tree import Tree
+from ..problems.loading import load_problems
+from ..selection.selector import SelectionConfig, select_preferences, select_sft
+from ..starter.training import model_path
+from . import cdpo, joint, sft
+from .build import BuildSettings, build
+from .parser import parse
+from .parser import run as run_command
+
+
+SOURCES = ("letters", "arithmetic")
+TEMPERATURES = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """
+    One row of the table.
+
+    Args:
+        label (`str`): What the table says.
+        trainer (`str`): Recipe that trains it: `"sft"` from the starter model, else from the stage `sft`.
+        rows (`str`): What it is trained on, of [`SELECTIONS`]; the right chain that is imitated or preferred.
+        options (`dict`): What differs from the recipe's configuration for the starter model.
+    """
+
+    label: str
+    trainer: str = ""
+    rows: str = ""
+    options: dict = field(default_factory=dict)
+
+
+PLAIN = {"epsilon": 0.0, "mask_shared_prefix": False}
+CONSERVATIVE = {"epsilon": 0.1, "mask_shared_prefix": False}
+MASKED = {"epsilon": 0.1, "mask_shared_prefix": True}
+STAGES = {
+    "base": Stage("starter"),
+    "sft_best_of_n": Stage("SFT, best of N, equal tokens", "sft", "best_of_n"),
+    "sft": Stage("SFT, trees", "sft", "longest"),
+    "dpo": Stage("+ DPO", "cdpo", "random", PLAIN),
+    "length_balance": Stage("+ length balance", "cdpo", "shortest", PLAIN),
+    "cdpo": Stage("+ cDPO", "cdpo", "shortest", CONSERVATIVE),
+    "joint": Stage("+ joint loss", "joint", "shortest", {**CONSERVATIVE, "alpha": 1.0}),
+    "masking": Stage("+ masking", "joint", "shortest", {**MASKED, "alpha": 1.0}),
+    "masking_sft": Stage(
+        "+ masking, SFT term too", "joint", "shortest", {**MASKED, "alpha": 1.0, "mask_sft_prefix": True}
+    ),
+    **{
+        f"alpha_{alpha}": Stage(f"joint, α = {alpha}", "joint", "shortest", {**CONSERVATIVE, "alpha": alpha})
+        for alpha in (0.5, 1.5, 2.0)
+    },
+    **{f"dpo_{length}": Stage(f"DPO, chosen {length}", "cdpo", length, PLAIN) for length in ("medium", "longest")},
+    **{f"sft_{length}": Stage(f"SFT, {length}", "sft", length) for length in ("medium", "shortest")},
+}
+TABLES = {
+    "Ladder": [
+        "base", "sft_best_of_n", "sft", "dpo", "length_balance", "cdpo", "joint", "masking", "masking_sft"
+    ],
+    "Weight of the SFT term (α = 0 is + cDPO, α = 1 is + joint loss)": [
+        "cdpo", "alpha_0.5", "joint", "alpha_1.5", "alpha_2.0"
+    ],
+    "Length of the chosen chain, DPO (+ length balance is the shortest)": [
+        "length_balance", "dpo_medium", "dpo_longest"
+    ],
+    "Length of the chain, SFT (SFT, trees is the longest)": ["sft_shortest", "sft_medium", "sft"],
+}  # fmt: skip
+
+
+@dataclass
+class AblationArguments:
+    """How large it is, and which stages."""
+
+    model: str = field(default="starter", metadata={"help": "Hub name or directory; starter: the built-in one."})
+    seeds: int = field(default=2, metadata={"help": "How many seeds."})
+    num_problems: int = field(default=50, metadata={"help": "Problems of each kind whose trees are trained on."})
+    num_evaluated: int = field(default=100, metadata={"help": "Held-out problems of each kind."})
+    max_new_tokens: int = field(default=512, metadata={"help": "Tokens of an answer."})
+    stages: list[str] = field(default_factory=lambda: list(STAGES), metadata={"help": f"Of {', '.join(STAGES)}."})
+    output_dir: str = field(default="runs/ablation", metadata={"help": "Where everything goes."})
+
+
+def tree_settings(arguments: AblationArguments, run: Path, seed: int) -> BuildSettings:
+    """How trees are grown: as in the demo."""
+    changes = ["--num_problems", str(arguments.num_problems), "--seed", str(1000 + seed), "--output_dir", str(run)]
+    config = ["--config", "build/demo", "--model", arguments.model]
+    return BuildSettings(*parse("build", BuildSettings.kinds(), None, [*config, *changes]))
+
+
+def load_engine(model: str):
+    """A model in this process."""
+    from ..engines.local import LocalEngine
+
+    return LocalEngine.from_pretrained(model_path(model))
+
+
+def sample_best_of_n(problems: list[Problem], num_tokens: int, settings: BuildSettings) -> list[dict]:
+    """
+    SFT rows without a tree: whole chains are sampled for all problems, round after round, until as many tokens are
+    generated as the trees took; of each problem's right chains the longest is taken, as of a tree's.
+    """
+    from ..evaluation.outputs import answer_all
+
+    engine = load_engine(settings.engines.model)
+    right: dict[str, dict[str, int]] = {}
+    generated = 0
+    for number in count():
+        if generated >= num_tokens:
+            break
+        options = {"temperature": settings.search.temperature, "top_p": settings.search.top_p, "seed": number}
+        for answer in answer_all(problems, engine, max_new_tokens=512, **options):
+            generated += answer.tokens
+            if answer.reward == 1:
+                right.setdefault(answer.problem_id, {})[answer.text] = answer.tokens
+    engine.close()
+    prompts = {problem.problem_id: problem.prompt for problem in problems}
+    best = {problem_id: max(chains, key=chains.get) for problem_id, chains in right.items()}
+    return [
+        {
+            "prompt": [{"role": "user", "content": prompts[problem_id]}],
+            "completion": [{"role": "assistant", "content": text}],
+            "tree_id": problem_id,
+            "length": right[problem_id][text],
+            "rank": 0,
+        }
+        for problem_id, text in best.items()
+    ]
+
+
+def pairs(trees: Iterable[Tree], tokenize: Callable[[str], list[int]], choice: str, seed: int) -> list[dict]:
+    """
+    One pair of every tree: a right chain, chosen by its length among the tree's, or at random, and the wrong chain
+    that shares least with it.
+    """
+    rows = select_preferences(trees, tokenize, SelectionConfig(preference="one_per_right_chain"))
+    chosen = []
+    for tree_id, group in groupby(rows, key=lambda row: row["tree_id"]):
+        by_length = list(group)  # shortest first
+        places = {"shortest": 0, "medium": (len(by_length) - 1) // 2, "longest": -1}
+        rng = random.Random(f"{seed}/{tree_id}")
+        chosen.append(rng.choice(by_length) if choice == "random" else by_length[places[choice]])
+    return chosen
+
+
+def training_rows(run: Path, stage: Stage, seed: int, settings: BuildSettings) -> Path:
+    """The dataset that a stage is trained on, selected from the trees of the run."""
+    from transformers import AutoTokenizer
+
+    kind = "sft" if stage.trainer == "sft" else "preference"
+    directory = run / "rows" / f"{kind}-{stage.rows}"
+    if directory.is_dir():
+        return directory
+    trees = list(load_trees(run / "trees"))
+    tokenizer = AutoTokenizer.from_pretrained(model_path(settings.engines.model))
+
+    def tokenize(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    if kind == "preference":
+        rows = pairs(trees, tokenize, stage.rows, seed)
+    elif stage.rows == "best_of_n":
+        num_tokens = sum(tree.statistics["generated_tokens"] for tree in trees)
+        rows = sample_best_of_n([tree.problem for tree in trees], num_tokens, settings)
+    else:
+        rows = select_sft(trees, tokenize, SelectionConfig(sft=stage.rows))
+    directory.parent.mkdir(exist_ok=True)
+    with DatasetWriter(directory) as writer:
+        for row in rows:
+            writer.write(kind, row)
+    return directory
+
+
+def train_stage(run: Path, name: str, seed: int, settings: BuildSettings) -> Path | str:
+    """Train a stage by its recipe, unless it is trained; the directory of its model."""
+    stage, directory = STAGES[name], run / "models" / name
+    if not stage.trainer:
+        return model_path(settings.engines.model)
+    if (directory / "trainer_state.json").is_file():  # what is saved last
+        return directory
+    module = {"sft": sft, "cdpo": cdpo, "joint": joint}[stage.trainer]
+    start = settings.engines.model if stage.trainer == "sft" else train_stage(run, "sft", seed, settings)
+    options = {
+        "model_name_or_path": start,
+        "dataset": training_rows(run, stage, seed, settings),
+        "output_dir": directory,
+        "seed": seed,
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        **stage.options,
+    }
+    config = ["--config", f"{stage.trainer}/starter"]
+    changes = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+    script, training, model = parse(stage.trainer, module.kinds(), None, [*config, *changes])
+    script.watch = []
+    module.train(script, training, model)
+    return directory
+
+
+def evaluate_stage(arguments: AblationArguments, model: Path | str, seed: int) -> list[dict]:
+    """Right or not and answered or not, for every held-out problem, greedy and sampled."""
+    from ..evaluation.outputs import answer_all, summarize
+    from ..verifiers.diagnostics import has_answer
+
+    engine = load_engine(str(model))
+    figures = []
+    for source in SOURCES:
+        problems = load_problems(source, limit=arguments.num_evaluated, seed=99)
+        for temperature in TEMPERATURES:
+            answers = answer_all(
+                problems, engine, max_new_tokens=arguments.max_new_tokens, temperature=temperature, seed=seed
+            )
+            right = [int((answer.reward or 0) > 0.5) for answer in answers]
+            no_answer = [int(not has_answer(answer.text)) for answer in answers]
+            figures.append(
+                {"problems": source, "temperature": temperature, "right": right, "no_answer": no_answer}
+                | {name: value for name, value in summarize(answers).items() if name != "accuracy"}
+            )
+    engine.close()
+    return figures
+
+
+def run_seed(arguments: AblationArguments, seed: int) -> dict[str, list[dict]]:
+    """The figures of all stages with one seed."""
+    run = Path(arguments.output_dir) / f"seed-{seed}"
+    settings = tree_settings(arguments, run / "trees", seed)
+    figures = {}
+    for name in arguments.stages:
+        path = run / "figures" / f"{name}.json"
+        if not path.is_file():
+            if not (run / "trees" / "dataset").is_dir():
+                asyncio.run(build(settings))
+            model = train_stage(run, name, seed, settings)
+            write_atomically(path, json.dumps(evaluate_stage(arguments, model, seed)))
+            print(f"seed {seed}: {name} is done")
+        figures[name] = json.loads(path.read_text())
+    return figures
+
+
+def ablation(arguments: AblationArguments) -> str:
+    """Run what is missing; the tables."""
+    if unknown := [name for name in arguments.stages if name not in STAGES]:
+        raise InvalidInputError(f"stages={unknown[0]!r} is unknown: use some of {', '.join(STAGES)}")
+    for name in ("seeds", "num_problems", "num_evaluated", "max_new_tokens"):
+        if getattr(arguments, name) < 1:
+            raise InvalidInputError(f"{name}={getattr(arguments, name)} is out of range: it must be at least 1")
+    directory = Path(arguments.output_dir)
+    fixed = {name: value for name, value in asdict(arguments).items() if name not in ("seeds", "stages", "output_dir")}
+    claim_directory(directory, {"settings": fixed})
+    by_seed = [run_seed(arguments, seed) for seed in range(arguments.seeds)]
+    labels = {name: stage.label for name, stage in STAGES.items()}
+    text = ""
+    for title, names in TABLES.items():
+        if names := [name for name in names if name in by_seed[0]]:
+            text += f"### {title}\n\n{table(names, labels, by_seed)}\n"
+    (directory / "table.md").write_text(text, encoding="utf-8")
+    names = [name for name in TABLES["Ladder"] if name in by_seed[0]]
+    draw_figures(names, labels, by_seed, directory / "ablation.png")
+    return text
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run, print the tables, say where they are."""
+    arguments = parse("ablation", AblationArguments, __doc__, args)
+    print(run_command(lambda: ablation(arguments), resume="Run the same command again to go on."))
+    print(f"The tables and the plot are in {arguments.output_dir}")

@@ -1,0 +1,103 @@
+"""The whole pipeline, as short as it gets, offline: the starter model grows trees on new problems, is trained on them,
+and is compared with what it was; then a report.
+
+    treecot demo                    # minutes on two cores; in runs/demo
+    treecot demo --quick true       # a model that knows little: shows that everything works, not what it is worth
+
+Every stage resumes: run it again after any interruption.
+"""
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from shlex import join
+
+from ..starter.training import StarterRecipe, starter_model
+from .parser import parse, run
+
+
+QUICK = StarterRecipe(num_steps=1600, num_drill_steps=500)
+
+
+@dataclass
+class DemoArguments:
+    """How large it is, and where it goes."""
+
+    quick: bool = field(
+        default=False,
+        metadata={"help": "Train the starter model for a quarter of its steps, and take fewer problems."},
+    )
+    output_dir: str | None = field(
+        default=None, metadata={"help": "The run's directory. Default: runs/demo, with quick runs/quick."}
+    )
+    num_problems: int | None = field(
+        default=None, metadata={"help": "Problems of each kind whose trees are grown. Default: 40, with quick 12."}
+    )
+    num_evaluated: int | None = field(
+        default=None, metadata={"help": "Problems of each kind to compare models on. Default: 50, with quick 12."}
+    )
+
+
+def stages(arguments: DemoArguments, directory: Path, model: str) -> list[tuple[str, list[str]]]:
+    """What is done, in order: a title, and the command that does it."""
+    problems = arguments.num_problems or (12 if arguments.quick else 40)
+    evaluated = arguments.num_evaluated or (12 if arguments.quick else 50)
+    dataset, sft, joint = (str(directory / name) for name in ("dataset", "sft", "joint_sft_dpo"))
+    evaluation = str(directory / "evaluation")
+    return [
+        (
+            "Trees, SFT rows and preference rows",
+            ["build", "--config", "demo", "--model", model, "--num_problems", str(problems)]
+            + ["--output_dir", str(directory)],
+        ),
+        ("A picture of a tree", ["draw", "--run", str(directory)]),
+        (
+            "SFT on the longest right chains",
+            ["sft", "--config", "starter", "--model_name_or_path", model, "--dataset", dataset, "--output_dir", sft],
+        ),
+        (
+            "Conservative DPO + SFT on the pairs",
+            ["joint", "--config", "starter", "--model_name_or_path", sft, "--dataset", dataset, "--output_dir", joint],
+        ),
+        (
+            "Before and after, on other problems",
+            ["evaluate", "--models", model, sft, joint, "--tasks", "letters", "arithmetic", "--problems", "blocks"]
+            + ["--num_problems", str(evaluated), "--output_dir", evaluation, "--output", f"{evaluation}.json"],
+        ),
+        ("The report", ["report", "--run", str(directory)]),
+    ]
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run what is not done yet, each stage in a process of its own; say what there is."""
+    arguments = parse("demo", DemoArguments, __doc__, args)
+    directory = Path(arguments.output_dir or ("runs/quick" if arguments.quick else "runs/demo"))
+    print("1/7  The starter model", flush=True)
+    resume = "Run the same command again to go on."
+    if arguments.quick:
+        model = str(run(lambda: starter_model(QUICK, directory.parent / "quick-starter"), resume))
+    else:
+        model = "starter"
+        run(starter_model, resume)
+    for number, (title, command) in enumerate(stages(arguments, directory, model), start=2):
+        print(f"{number}/7  {title}", flush=True)
+        process = run(
+            lambda command=command: subprocess.run(
+                [sys.executable, "-m", "hf_treecot.cli.main", *command], check=False
+            ),
+            resume,
+        )
+        if process.returncode:
+            print(f"error: stage {number} failed: treecot {join(command)}", file=sys.stderr)
+            return process.returncode
+    models = [model, str(directory / "sft"), str(directory / "joint_sft_dpo")]
+    print(
+        f"""
+The report:       {directory}/report.md
+The dataset:      {directory}/dataset
+The models:       {directory}/sft, {directory}/joint_sft_dpo
+The Space on it:  treecot space --source {join([str(directory)])} --models {join(models)}
+Next, your own:   treecot build --help"""
+    )
+    return 0

@@ -1,0 +1,216 @@
+"""Engines by their arguments: a model in this process, or servers. What all commands that generate have in common."""
+
+import asyncio
+import os
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from urllib.parse import urlsplit
+
+from ..engines.engine import Engine
+from ..engines.pool import EnginePool, PoolConfig
+from ..engines.server import ServerOptions, check_url
+from ..errors import InvalidInputError
+from ..starter.training import STARTER, STARTER_IDENTITY, model_path, starter_model
+
+
+ENGINES = ("local", "tgi", "openai")
+TOKEN_VARIABLES = {"generator": "TREECOT_SERVER_TOKEN", "critic": "TREECOT_CRITIC_TOKEN"}
+
+
+@dataclass
+class EngineArguments:
+    """Who writes: the generator, and the critic if it is another."""
+
+    model: str = field(
+        default=STARTER,
+        metadata={
+            "help": "Hub name or directory of the model that writes; starter: the built-in one. With servers: the "
+            "model that they must serve; by default whatever they do."
+        },
+    )
+    critic_model: str | None = field(default=None, metadata={"help": "The model that criticises. Default: the same."})
+    revision: str | None = field(default=None, metadata={"help": "Revision of the model."})
+    critic_revision: str | None = field(default=None, metadata={"help": "Revision of the critic's model."})
+    dtype: str | None = field(default=None, metadata={"help": "float32, bfloat16, float64 (exact in any batch)."})
+    trust_remote_code: bool = field(default=False, metadata={"help": "Run code that comes with the model."})
+    max_batch_size: int = field(default=64, metadata={"help": "Requests that the model works on at the same time."})
+    engine: str = field(
+        default="local",
+        metadata={
+            "help": "local: in this process; tgi: text-generation-inference servers; openai: servers of "
+            "/v1/completions (vLLM, SGLang, llama.cpp)."
+        },
+    )
+    servers: list[str] = field(
+        default_factory=list, metadata={"help": "Base URLs of the servers, http://host:port, all of one model."}
+    )
+    critic_engine: str | None = field(default=None, metadata={"help": "The critic's, if not that of the generator."})
+    critic_servers: list[str] = field(
+        default_factory=list, metadata={"help": "Base URLs of the critic's servers. Default: the same servers."}
+    )
+    tokenizer: str | None = field(
+        default=None, metadata={"help": "Hub name or directory, if it is not that of the model that servers report."}
+    )
+    critic_tokenizer: str | None = field(default=None, metadata={"help": "The critic's, likewise."})
+    server_token: str | None = field(
+        default=None,
+        repr=False,
+        metadata={"help": "Token that the servers want. Better set TREECOT_SERVER_TOKEN, which others cannot see."},
+    )
+    critic_token: str | None = field(
+        default=None,
+        repr=False,
+        metadata={"help": "Token that the critic's servers want. Better set TREECOT_CRITIC_TOKEN."},
+    )
+    max_concurrent_requests: int | None = field(
+        default=None, metadata={"help": "For each server. Default: what it reports, or 64 if it does not."}
+    )
+    request_timeout: float = field(default=600.0, metadata={"help": "Seconds for one request, its wait excepted."})
+    max_attempts: int = field(default=8, metadata={"help": "How often a request is asked before its problem fails."})
+    start_timeout: float = field(default=60.0, metadata={"help": "Seconds to wait at the start for a server."})
+    max_outage: float = field(
+        default=1800.0, metadata={"help": "Seconds to wait when all servers are down, before the build stops."}
+    )
+
+
+def server_arguments(name: str) -> EngineArguments | None:
+    """
+    The arguments of a model that is named by its server; None if a name is not of that form.
+
+    Args:
+        name (`str`): `tgi+http://host:port` or `openai+http://host:port`, with `#` and a tokenizer at the end if it
+            is not that of the model that the server reports.
+
+    Raises:
+        InvalidInputError: The URL is none, or holds credentials.
+    """
+    kind, plus, address = name.partition("+")
+    if not plus or kind not in ENGINES[1:]:
+        return None
+    url, _, tokenizer = address.partition("#")
+    return EngineArguments(engine=kind, servers=[check_url(url)], tokenizer=tokenizer or None)
+
+
+@asynccontextmanager
+async def open_engines(arguments: EngineArguments) -> AsyncIterator[dict[str, Engine]]:
+    """
+    One engine per role, closed at the end of the block. Each has a `tokenizer`.
+
+    Args:
+        arguments ([`EngineArguments`]): Who writes.
+
+    Raises:
+        InvalidInputError: An argument is wrong, or a model or server cannot be used.
+    """
+    _check(arguments)
+    async with AsyncExitStack() as stack:
+        if arguments.engine == "local":
+            generator = _load_local(arguments, arguments.model, arguments.revision)
+            stack.push_async_callback(asyncio.to_thread, generator.close)
+        else:
+            generator = await _connect(arguments, "generator")
+            stack.push_async_callback(generator.close)
+        if arguments.critic_servers:
+            critic = await _connect(arguments, "critic")
+            stack.push_async_callback(critic.close)
+        elif arguments.engine == "local" and _critic(arguments) != (arguments.model, arguments.revision):
+            critic = _load_local(arguments, *_critic(arguments))
+            stack.push_async_callback(asyncio.to_thread, critic.close)
+        else:
+            critic = generator
+        yield {"generator": generator, "critic": critic}
+
+
+def room_for_requests(engines: dict[str, Engine]) -> int | None:
+    """How many requests the servers take at the same time; None without servers."""
+    pools = {id(engine): engine for engine in engines.values() if isinstance(engine, EnginePool)}
+    return sum(pool.max_concurrent_requests for pool in pools.values()) or None
+
+
+def _check(arguments: EngineArguments) -> None:
+    for name in ("engine", "critic_engine"):
+        if (value := getattr(arguments, name)) not in (*ENGINES, None):
+            raise InvalidInputError(f"{name}={value!r} is unknown: use one of {', '.join(ENGINES)}")
+    if arguments.engine == "local" and arguments.servers:
+        raise InvalidInputError("servers are given but engine=local: set engine to tgi or openai")
+    if arguments.engine != "local" and not arguments.servers:
+        raise InvalidInputError(f"engine={arguments.engine!r} needs the URLs of its servers: set servers")
+    critic_engine = arguments.critic_engine or arguments.engine
+    if arguments.critic_servers and critic_engine == "local":
+        raise InvalidInputError("critic_servers are given without their engine: set critic_engine to tgi or openai")
+    if not arguments.critic_servers and critic_engine != arguments.engine:
+        raise InvalidInputError(f"critic_engine={critic_engine!r} needs the URLs of its servers: set critic_servers")
+    if arguments.engine != "local" and arguments.critic_model and not arguments.critic_servers:
+        raise InvalidInputError(
+            f"critic_model={arguments.critic_model!r} is on no server: set critic_servers to those that serve it"
+        )
+    if arguments.max_concurrent_requests is not None and arguments.max_concurrent_requests < 1:
+        raise InvalidInputError(
+            f"max_concurrent_requests={arguments.max_concurrent_requests} is out of range: it must be at least 1"
+        )
+
+
+def _critic(arguments: EngineArguments) -> tuple[str, str | None]:
+    """Model and revision of a critic in this process."""
+    model = arguments.critic_model or arguments.model
+    return model, arguments.critic_revision or (arguments.revision if model == arguments.model else None)
+
+
+def _load_local(arguments: EngineArguments, name: str, revision: str | None):
+    from ..engines.local import LocalEngine
+
+    options = {"dtype": arguments.dtype, "max_batch_size": arguments.max_batch_size}
+    if name == STARTER:
+        return LocalEngine.from_pretrained(str(starter_model()), name=STARTER_IDENTITY, **options)
+    return LocalEngine.from_pretrained(
+        name, revision=revision, trust_remote_code=arguments.trust_remote_code, **options
+    )
+
+
+async def _connect(arguments: EngineArguments, role: str) -> EnginePool:
+    critic = role == "critic"
+    kind = (arguments.critic_engine if critic else None) or arguments.engine
+    if kind == "tgi":
+        from ..engines.tgi import TGIEngine as ServerEngine
+    else:
+        from ..engines.openai import OpenAIEngine as ServerEngine
+    model = arguments.critic_model if critic else arguments.model
+    token = arguments.critic_token if critic else arguments.server_token
+    options = ServerOptions(
+        token=(os.environ.get(TOKEN_VARIABLES[role]) if token is None else token) or None,
+        model=None if model == STARTER else model,
+        tokenizer=_tokenizer_name(arguments.critic_tokenizer if critic else arguments.tokenizer),
+        trust_remote_code=arguments.trust_remote_code,
+        max_concurrent_requests=arguments.max_concurrent_requests,
+    )
+    urls = [check_url(url) for url in (arguments.critic_servers if critic else arguments.servers)]
+    _check_token(options.token, urls, role)
+    config = PoolConfig(
+        request_timeout=arguments.request_timeout,
+        max_attempts=arguments.max_attempts,
+        start_timeout=arguments.start_timeout,
+        max_outage=arguments.max_outage,
+    )
+    return await EnginePool.connect(urls, partial(_connect_server, ServerEngine, options), config)
+
+
+async def _connect_server(engine_class, options: ServerOptions, url: str, tokenizer):
+    return await engine_class.connect(url, options, tokenizer)
+
+
+def _check_token(token: str | None, urls: list[str], role: str) -> None:
+    if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+        raise InvalidInputError(f"{TOKEN_VARIABLES[role]} holds characters that no token has: set it anew")
+    if token is not None and not all(url.startswith("https") or _is_local(url) for url in urls):
+        warnings.warn("a token is sent over plain http: anyone between can read it; use https", stacklevel=2)
+
+
+def _is_local(url: str) -> bool:
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+
+
+def _tokenizer_name(name: str | None) -> str | None:
+    return None if name is None else model_path(name)

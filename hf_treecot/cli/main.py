@@ -1,0 +1,73 @@
+"""The command `treecot`: finds the subcommand and hands it the rest of the line."""
+
+import difflib
+import importlib
+import sys
+from importlib.metadata import version
+
+
+COMMANDS = {  # name -> what it does; the module of the same name has `main(args)`
+    "demo": "the whole pipeline in small, offline: trees, training, evaluation, report",
+    "build": "problems -> trees -> a dataset of trees, SFT rows and preference rows",
+    "scale": "`build` in many processes, on Slurm or on Ray",
+    "select": "other rows from trees that are there already, also from the Hub",
+    "sft": "supervised fine-tuning on right chains",
+    "cdpo": "conservative DPO on pairs of right and wrong chains",
+    "joint": "the paper's joint objective: conservative DPO + SFT",
+    "redi": "REDI on pairs, without a reference model",
+    "evaluate": "accuracy, no-answer rate and its kinds; greedy, sampled and by search; models compared",
+    "verify": "verdicts on a file of answers, with reasons",
+    "draw": "a picture of a tree",
+    "report": "a page about a run: trees, training, evaluation",
+    "space": "the Gradio app: explore trees, judge them, talk to the models",
+    "publish": "a dataset, a model or a Space -> the Hub",
+    "starter": "where the built-in starter model is; trains it first if need be",
+    "ablation": "the paper's ladder of objectives on the starter model, with seeds and intervals",
+    "configs": "the packaged YAML configurations",
+}
+
+
+def usage() -> str:
+    """What `treecot --help` prints."""
+    lines = [f"  {name:<10} {summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: treecot COMMAND [--config FILE_OR_NAME] [--argument value …]",
+            "",
+            "Reasoning data that small models can learn from: trees of thoughts, selected and trained on.",
+            "",
+            *lines,
+            "",
+            "`treecot COMMAND --help` lists its arguments. Training: accelerate launch -m hf_treecot.cli.joint …",
+        ]
+    )
+
+
+def main(args: list[str] | None = None) -> int:
+    """
+    Run a subcommand.
+
+    Args:
+        args (`list[str]`, *optional*): Instead of the command line.
+
+    Returns:
+        `int`: The exit code: 0 if all went well, 1 if something could not be completed, 2 for bad input, 3 if a model
+        or its servers failed, 130 after Ctrl-C.
+    """
+    args = sys.argv[1:] if args is None else args
+    if not args or args[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if args else 2
+    if args[0] == "--version":
+        print(f"treecot {version('hf-treecot')}")
+        return 0
+    name, *rest = args
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=3, cutoff=0.5) or list(COMMANDS)
+        print(f"error: treecot has no command {name!r}: use {' or '.join(near)} (treecot --help)", file=sys.stderr)
+        return 2
+    return importlib.import_module(f".{name}", __package__).main(rest) or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

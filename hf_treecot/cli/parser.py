@@ -1,0 +1,189 @@
+"""What every command does first: read its arguments from the command line and a YAML file, and refuse bad ones.
+
+Commands exit with 2 and one line on standard error when the user's input is wrong.
+"""
+
+import os
+import sys
+from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
+from collections.abc import Callable
+from types import NoneType, UnionType
+from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
+
+import yaml
+from trl import TrlParser
+
+from ..errors import EngineError, EnginesDownError, HubError, InvalidInputError
+from .packaged import find_config, packaged_help
+
+
+PLAIN = {bool, int, float, str, list[str], NoneType}
+WIDTH = 110  # columns of the help texts that come with the package
+
+
+class HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
+    """Descriptions as they are written, and the defaults that say something."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default in (None, [], "") else super()._get_help_string(action)
+
+
+class CommandParser(TrlParser):
+    """
+    [`~trl.TrlParser`] that also checks the types of what a YAML file sets (argparse checks only text), takes no
+    abbreviations, and shows arguments in groups: one for every class that declares some.
+    """
+
+    def __init__(self, dataclass_types: tuple[type, ...], **kwargs):
+        self._owners = {
+            name: owner
+            for arguments in dataclass_types
+            for owner in reversed(arguments.__mro__)
+            for name in owner.__dict__.get("__annotations__", ())
+        }
+        self._groups: dict[type, Any] = {}
+        super().__init__(dataclass_types, formatter_class=HelpFormatter, allow_abbrev=False, **kwargs)
+
+    def add_argument(self, *names, **options):
+        """As argparse's, in the group of the class that declares the argument."""
+        owner = self._owners.get(names[0].lstrip("-").replace("-", "_")) or self._owners.get(options.get("dest"))
+        if owner is None:
+            return super().add_argument(*names, **options)
+        if owner not in self._groups:
+            self._groups[owner] = self.add_argument_group(_title(owner))
+        return self._groups[owner].add_argument(*names, **options)
+
+    def set_defaults_with_config(self, **config) -> list[str]:
+        """As TRL's; a lone string where a list is asked for becomes one."""
+        for arguments in self.dataclass_types:
+            for name, annotation in get_type_hints(arguments).items():
+                if name in config:
+                    config[name] = _checked(name, config[name], annotation)
+        return super().set_defaults_with_config(**config)
+
+    def error(self, message: str) -> NoReturn:
+        """One line: the usage of a training command alone fills a screen."""
+        fail(f"{message} (--help lists the arguments)")
+
+
+def _title(owner: type) -> str:
+    """What a group of arguments is called: by the docstring of a class of ours, by its name if it is a library's."""
+    package = owner.__module__.partition(".")[0]
+    if package == __package__.partition(".")[0]:
+        return owner.__doc__.strip().split("\n")[0].rstrip(".")
+    return f"{owner.__name__} of {package}"
+
+
+def _checked(name: str, value: Any, annotation: Any) -> Any:
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    if not PLAIN.issuperset(kinds) or (isinstance(value, str) and kinds != (list[str],)):
+        return value  # argparse reads text, as it does on the command line; TRL's own kinds are TRL's to check
+    if kinds == (list[str],) and isinstance(value, str):
+        return [value]
+    if value is None and NoneType in kinds:
+        return value
+    if isinstance(value, list) and list[str] in kinds and all(isinstance(item, str) for item in value):
+        return value
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if type(value) in kinds or (number and float in kinds):
+        return value
+    if number and str in kinds:
+        return str(value)
+    wanted = " or ".join("empty" if kind is NoneType else getattr(kind, "__name__", str(kind)) for kind in kinds)
+    raise InvalidInputError(
+        f"{name}={value!r} in the YAML file: it must be {wanted.replace('list', 'a list of text')}"
+    )
+
+
+def parse(
+    command: str, arguments: type | tuple[type, ...], description: str | None, args: list[str] | None = None
+) -> Any:
+    """
+    Arguments of a command: those of the command line, else of `--config`, else the defaults.
+
+    Args:
+        command (`str`): Its name, after `treecot`; where packaged configurations are looked for.
+        arguments (`type` or `tuple[type]`): A dataclass with a `help` in the metadata of every field, or a tuple of
+            them.
+        description (`str`): What `--help` says of the command.
+        args (`list[str]`, *optional*): Instead of the command line.
+
+    Returns:
+        An instance of `arguments`, or a tuple of them. Exits with 2 for an unknown or malformed argument or key.
+    """
+    args = list(sys.argv[1:] if args is None else args)
+    parser = make_parser(command, arguments, description)
+    try:
+        if "--config" in args:
+            place = args.index("--config") + 1
+            args[place] = str(find_config(args[place], command))
+        parsed = parser.parse_args_and_config(args)
+    except IndexError:
+        fail("--config needs the path of a YAML file, or the name of a packaged one (treecot configs lists them)")
+    except OSError as error:
+        fail(f"config {error.filename!r} cannot be read ({error.strerror}): give the path of a YAML file")
+    except (InvalidInputError, ValueError, TypeError, yaml.YAMLError) as error:  # or what a dataclass refuses
+        fail(" ".join(str(error).split()))
+    return parsed if isinstance(arguments, tuple) else parsed[0]
+
+
+def make_parser(command: str, arguments: type | tuple[type, ...], description: str | None) -> CommandParser:
+    """The parser of a command; see [`parse`]."""
+    kinds = arguments if isinstance(arguments, tuple) else (arguments,)
+    parser = CommandParser(kinds, prog=f"treecot {command}", description=description, usage=f"treecot {command} [--…]")
+    parser.epilog = (
+        "--config FILE.yaml (or the name of a packaged one: treecot configs) sets any of these; the command line "
+        "overrides it."
+    )
+    return parser
+
+
+def help_text(command: str, arguments: tuple[type, ...], description: str | None) -> str:
+    """What `--help` prints, at the width of those that come with the package."""
+    columns = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(WIDTH)
+    try:
+        return make_parser(command, arguments, description).format_help()
+    finally:
+        os.environ.pop("COLUMNS") if columns is None else os.environ.update(COLUMNS=columns)
+
+
+def print_packaged_help(command: str, args: list[str] | None) -> None:
+    """Where a command's arguments are those of a trainer, whose import takes seconds: print its help without it."""
+    args = sys.argv[1:] if args is None else args
+    if {"-h", "--help"} & set(args) and (text := packaged_help(command)):
+        print(text, end="")
+        sys.exit(0)
+
+
+def run(main: Callable[[], Any], resume: str = "") -> Any:
+    """
+    Run a command's body.
+
+    Args:
+        main (`Callable`): The body.
+        resume (`str`): What to say after Ctrl-C.
+
+    Returns:
+        What `main` returns. Exits with 2 for an [`InvalidInputError`], with 1 for a [`HubError`], with 3 if a model or
+        its servers failed, with 130 after Ctrl-C.
+    """
+    try:
+        return main()
+    except InvalidInputError as error:
+        fail(str(error))
+    except HubError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except (EngineError, EnginesDownError) as error:
+        print(f"error: {error}\n{resume}".rstrip(), file=sys.stderr)
+        sys.exit(3)
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. {resume}".rstrip(), file=sys.stderr)
+        sys.exit(130)
+
+
+def fail(message: str) -> NoReturn:
+    """One line on standard error, and exit code 2."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

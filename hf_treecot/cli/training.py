@@ -1,0 +1,221 @@
+"""What the training commands share: where rows come from, what is watched, how a run resumes, is saved and published."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from accelerate.utils import is_peft_model
+from datasets import Dataset, load_dataset
+from peft import AutoPeftModelForCausalLM
+from transformers import AutoConfig, Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+from trl import ModelConfig, get_peft_config, get_quantization_config
+
+from ..base import Problem
+from ..errors import InvalidInputError
+from ..files import fingerprint, write_atomically
+from ..hub.push import push_model
+from ..problems.loading import load_problems
+from ..starter.training import model_path
+from ..trainers.callbacks import AnswerRateCallback, LogProbabilityAlarm
+from ..trainers.sft_data import check_completions
+
+
+# Columns by which rows that were selected otherwise, or from other trees, are told apart.
+IDENTIFYING = ("tree_id", "rank", "length", "shared_prefix_length", "chosen_length", "rejected_length")
+COLUMNS = {"sft": ("prompt", "completion"), "preference": ("prompt", "chosen", "rejected")}
+
+
+@dataclass
+class ScriptArguments:
+    """What is trained on, and what is watched."""
+
+    dataset: str = field(
+        default="runs/demo/dataset", metadata={"help": "Hub name or directory of a dataset of trees."}
+    )
+    split: str = field(default="train", metadata={"help": "Its split."})
+    watch: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Held-out problems to answer while training: files, Hub datasets, letters, arithmetic."},
+    )
+    watch_split: str = field(default="test", metadata={"help": "Split of directories and Hub datasets among them."})
+    watch_config_name: str | None = field(
+        default=None, metadata={"help": "Configuration of Hub datasets among them (main for GSM8K)."}
+    )
+    num_watched: int = field(default=32, metadata={"help": "Problems of each."})
+    watch_seed: int = field(default=1234, metadata={"help": "Seed of generated ones; not that of the training data."})
+    watch_every_n_steps: int = field(default=50, metadata={"help": "Answer them every so many steps."})
+    watch_max_new_tokens: int = field(default=512, metadata={"help": "Tokens of an answer."})
+    max_no_answer_rate: float | None = field(
+        default=None, metadata={"help": "Stop when more of the outputs than this have no answer."}
+    )
+
+
+def train_on_pairs(trainer_class, script: ScriptArguments, training: TrainingArguments, model: ModelConfig) -> None:
+    """Train on the `preference` configuration with a trainer of pairs, as [`~trainers.CDPOTrainer`]."""
+    problems = watched_problems(script)
+    rows = load_rows(script, "preference")
+    name = set_up_model(model, training)
+    claim_output(training, name, rows)
+    trainer = trainer_class(name, args=training, train_dataset=rows, peft_config=get_peft_config(model))
+    train(trainer, script, problems)
+
+
+def train_on_chains(trainer_class, script: ScriptArguments, training: TrainingArguments, model: ModelConfig) -> None:
+    """Train on the `sft` configuration with a trainer of right chains, as [`~trl.SFTTrainer`]."""
+    problems = watched_problems(script)
+    rows = load_rows(script, "sft")
+    name = set_up_model(model, training)
+    claim_output(training, name, rows)
+    trainer = trainer_class(name, args=training, train_dataset=rows, peft_config=get_peft_config(model))
+    check_completions(rows, trainer.processing_class, training.max_length)
+    train(trainer, script, problems)
+
+
+def load_rows(script: ScriptArguments, config_name: str) -> Dataset:
+    """
+    The rows of one configuration of a dataset of trees.
+
+    Args:
+        script ([`ScriptArguments`]): Names the dataset.
+        config_name (`str`): `"sft"` or `"preference"`.
+
+    Raises:
+        InvalidInputError: There is no such dataset, configuration or split.
+    """
+    try:
+        rows = load_dataset(script.dataset, config_name, split=script.split)
+    except (FileNotFoundError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInputError(
+            f"dataset {script.dataset!r}, configuration {config_name!r}, split {script.split!r} cannot be loaded "
+            f"({reason}): give a Hub name or the `dataset` directory of a run"
+        ) from error
+    if missing := [name for name in COLUMNS[config_name] if name not in rows.column_names]:
+        raise InvalidInputError(
+            f"dataset {script.dataset!r}, configuration {config_name!r}: there is no column {missing[0]!r} (it has "
+            f"{', '.join(rows.column_names)}): give a dataset of trees, or rename its columns"
+        )
+    return rows
+
+
+def claim_output(training: TrainingArguments, model: str, rows: Dataset) -> None:
+    """
+    See that what a directory holds was trained from this model on these rows, so that it may go on from there.
+
+    Args:
+        training (`~transformers.TrainingArguments`): Says where checkpoints go.
+        model (`str`): Hub name or directory that training starts from.
+        rows (`~datasets.Dataset`): What is trained on.
+
+    Raises:
+        InvalidInputError: It holds a model of other rows, or one that started from another.
+    """
+    directory = Path(training.output_dir)
+    columns = [name for name in IDENTIFYING if name in rows.column_names]
+    content = json.dumps([len(rows), rows.select_columns(columns).to_dict() if columns else None])
+    start = fingerprint(Path(model), (".safetensors",)) if Path(model).is_dir() else model
+    inputs = {"model": start, "rows": hashlib.sha256(content.encode()).hexdigest()[:16]}
+    path = directory / "trained_from.json"
+    if path.is_file() and (other := json.loads(path.read_text(encoding="utf-8"))) != inputs:
+        what = "another model" if other.get("model") != inputs["model"] else "other rows"
+        raise InvalidInputError(
+            f"output_dir={str(directory)!r} holds a model that was trained from {what}: remove it to train anew, or "
+            "choose another directory"
+        )
+    if training.process_index == 0:
+        write_atomically(path, json.dumps(inputs))
+
+
+def watched_problems(script: ScriptArguments) -> list[Problem]:
+    """The problems answered while training; read first, so that a bad name fails before anything is trained."""
+    return [
+        problem
+        for source in script.watch
+        for problem in load_problems(
+            source,
+            split=script.watch_split,
+            config_name=script.watch_config_name,
+            limit=script.num_watched,
+            seed=script.watch_seed,
+        )
+    ]
+
+
+def set_up_model(model: ModelConfig, training: TrainingArguments) -> str:
+    """
+    Put what was asked of the model into the trainer's configuration, and find the model.
+
+    Args:
+        model (`~trl.ModelConfig`): The model; the name `starter` means the built-in one, trained first if need be.
+        training (`~transformers.TrainingArguments`): A configuration of TRL; changed in place.
+
+    Returns:
+        `str`: Hub name or directory.
+
+    Raises:
+        InvalidInputError: No model is named, or there is none of that name.
+    """
+    training.model_init_kwargs = {
+        "revision": model.model_revision,
+        "attn_implementation": model.attn_implementation,
+        "dtype": model.dtype,
+        "quantization_config": get_quantization_config(model),
+        **(training.model_init_kwargs or {}),
+    }
+    if training.hub_token is not None:
+        raise InvalidInputError(
+            "hub_token is not taken here, since trainers save their arguments beside the model: log in with "
+            "`hf auth login`, or set HF_TOKEN"
+        )
+    if model.model_name_or_path is None:
+        raise InvalidInputError("model_name_or_path is not given: name a model of the Hub, a directory, or starter")
+    path = model_path(model.model_name_or_path)
+    try:
+        AutoConfig.from_pretrained(path, revision=model.model_revision, trust_remote_code=training.trust_remote_code)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInputError(
+            f"model_name_or_path={model.model_name_or_path!r} cannot be loaded ({reason}): "
+            "give a Hub name, the directory of a model, or starter"
+        ) from error
+    return path
+
+
+def train(trainer: Trainer, script: ScriptArguments, problems: list[Problem]) -> None:
+    """
+    Train, from the last checkpoint if there is one; save, and publish if asked.
+
+    Args:
+        trainer (`~transformers.Trainer`): Ready to train.
+        script ([`ScriptArguments`]): What is watched.
+        problems (`list[Problem]`): From [`watched_problems`].
+    """
+    arguments = trainer.args
+    if problems:
+        trainer.add_callback(
+            AnswerRateCallback(
+                trainer,
+                problems,
+                every_n_steps=script.watch_every_n_steps,
+                max_new_tokens=script.watch_max_new_tokens,
+                max_no_answer_rate=script.max_no_answer_rate,
+            )
+        )
+    trainer.add_callback(LogProbabilityAlarm())
+    directory = Path(arguments.output_dir)
+    last = get_last_checkpoint(str(directory)) if directory.is_dir() else None
+    trainer.train(resume_from_checkpoint=arguments.resume_from_checkpoint or last)
+    trainer.save_model(_internal_call=True)  # it is pushed below, when it has its card
+    trainer.save_state()
+    name = None if Path(script.dataset).is_dir() else script.dataset
+    trainer.create_model_card(model_name=directory.name, dataset_name=name, tags=["tree-cot"])
+    if arguments.push_to_hub and trainer.is_world_process_zero():
+        published = push_model(directory, trainer.hub_model_id, revision=arguments.hub_revision or "main")
+        print(f"The model is at {published.url}")
+    if is_peft_model(trainer.model) and trainer.is_world_process_zero():  # the next stage trains an adapter of its own
+        merged = AutoPeftModelForCausalLM.from_pretrained(directory, dtype="auto").merge_and_unload()
+        merged.save_pretrained(directory / "merged")
+        trainer.processing_class.save_pretrained(directory / "merged")
+    trainer.accelerator.print(f"The model is in {arguments.output_dir}")

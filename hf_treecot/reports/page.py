@@ -1,0 +1,153 @@
+"""One page about a run, `report.md`: what was built, how training went, what that did to the model.
+
+This room only shows what recipes have left in the run's directory; it must not compute anything that others need.
+Texts of models are untrusted: they go through [`~dataset_card.inline`] or [`~dataset_card.fenced`].
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from ..building.builder import BuildReport
+from ..errors import InvalidInputError
+from ..hub.dataset import load_trees
+from ..hub.dataset_card import TreeStatistics, draw_lengths, example, inline, listed
+from .build_summary import summary
+
+
+OF_THE_LAST_RUN = ("thoughts asked / from the journal", "time")  # a build that was resumed took longer
+CURVES = {  # of a trainer's log: panel -> names
+    "loss": ("loss", "sft_loss"),
+    "rewards": ("rewards/accuracies", "rewards/margins"),
+    "held-out answers": ("answers/accuracy", "answers/no_answer_rate", "answers/repetition"),
+}
+
+
+def write_report(run: Path) -> Path:
+    """
+    Write the page and its pictures.
+
+    Args:
+        run (`Path`): Directory of a run. Stages that were not run (training, evaluation, a drawn tree) are left out.
+
+    Returns:
+        `Path`: The page, `report.md` in the run.
+
+    Raises:
+        InvalidInputError: There is no run.
+    """
+    record = _read(run / "report.json")
+    known = {field.name for field in fields(BuildReport)}
+    statistics = TreeStatistics.of(load_trees(run))
+    states = sorted(run.glob("*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
+    histories = {path.parent.name: _read(path)["log_history"] for path in states}
+    sections = [
+        f"# {inline(run.name)}: from problems to a model",
+        *_trees(run, BuildReport(**{k: v for k, v in record.items() if k in known}), statistics),
+        *_example(statistics),
+        *_training(run, histories),
+        *_evaluation(run),
+        *_next(run, list(histories)),
+    ]
+    page = run / "report.md"
+    page.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+    return page
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(
+            f"run={str(path.parent)!r}: {path.name} cannot be read ({error}): give the directory of a finished build"
+        ) from error
+
+
+def _trees(run: Path, report: BuildReport, statistics: TreeStatistics) -> list[str]:
+    lines = [f"| {name.strip()} | {value} |" for name, value in summary(report) if name not in OF_THE_LAST_RUN]
+    lines += [f"| thoughts: {inline(kind)} | {count} |" for kind, count in statistics.kinds.most_common()]
+    lines += [f"| left out: {inline(reason)} | {count} |" for reason, count in sorted(report.rejections.items())]
+    settings = [f"| {inline(name)} | {listed(values)} |" for name, values in sorted(statistics.settings.items())]
+    sections = ["## Trees", _table(("", ""), lines), _table(("setting", "value"), settings)]
+    if (run / "tree.png").is_file():
+        sections.append("![One of the trees: right answers in green, wrong ones in red](tree.png)")
+    path = run / "report" / "chains.png"
+    if name := draw_lengths(statistics.lengths, "generated tokens of a chain", path):
+        sections.append(f"![How long right and wrong chains are]({name})")
+    return sections
+
+
+def _example(statistics: TreeStatistics) -> list[str]:
+    texts = example(statistics.example)
+    return ["## A right and a wrong chain of one problem", *texts.values()] if texts else []
+
+
+def _training(run: Path, histories: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+    if not histories:
+        return []
+    lines = []
+    for stage, history in histories.items():
+        for name in (name for names in CURVES.values() for name in names):
+            values = [log[name] for log in history if name in log]
+            if values:
+                lines.append(f"| {inline(stage)} | {inline(name)} | {values[0]:.3f} | {values[-1]:.3f} |")
+    _draw_training(histories, run / "report" / "training.png")
+    picture = "![Losses, rewards, and answers to held-out problems while training](report/training.png)"
+    return ["## Training", _table(("stage", "figure", "first", "last"), lines), picture]
+
+
+def _draw_training(histories: Mapping[str, list[dict[str, Any]]], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 2.9 * len(histories)), layout="constrained")
+    grid = figure.subplots(len(histories), len(CURVES), squeeze=False)
+    for row, (stage, history) in zip(grid, histories.items(), strict=True):
+        for axes, (title, names) in zip(row, CURVES.items(), strict=True):
+            for name in names:
+                points = [(log["step"], log[name]) for log in history if name in log]
+                if points:
+                    axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name)
+            axes.set(title=f"{stage}: {title}", xlabel="step")
+            axes.spines[["top", "right"]].set_visible(False)
+            if axes.has_data():
+                axes.legend(fontsize="small", frameon=False)
+            else:
+                axes.set_visible(False)
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def _evaluation(run: Path) -> list[str]:
+    table = run / "evaluation" / "table.md"
+    if not table.is_file():
+        return []
+    sections = [
+        "## Before and after, on held-out problems",
+        table.read_text(encoding="utf-8").strip(),
+        "Percent, with 95 % bootstrap intervals over problems; difference and p value are against the first model.",
+    ]
+    if (run / "evaluation" / "plot.png").is_file():
+        sections.append("![Accuracy against no-answer rate](evaluation/plot.png)")
+    return sections
+
+
+def _next(run: Path, stages: list[str]) -> list[str]:
+    models = [quote(str(run / stage)) for stage in stages]
+    talk = f" --models {' '.join(models)}" if models else ""
+    tokenizer = f"--tokenizer {models[0]} " if models else ""
+    return [
+        "## Next",
+        "```bash\n"
+        f'make space SPACE="--source {quote(str(run))}{talk}"\n'
+        f"python recipes/select_rows.py --trees {quote(str(run))} {tokenizer}--preference all "
+        f"--output_dir {quote(f'{run}-all')}\n"
+        f"python recipes/publish.py --dataset {quote(str(run))} --repo_id my-trees\n"
+        "```",
+    ]
+
+
+def _table(heads: tuple[str, ...], lines: list[str]) -> str:
+    return "\n".join([f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}", *lines])

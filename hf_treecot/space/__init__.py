@@ -1,0 +1,1 @@
+"""The Gradio app: explore trees, judge them, talk to the model. `spaces/treecot` is what a Space on the Hub holds."""

@@ -1,0 +1,113 @@
+"""The app: its tabs on one page, and how it is served."""
+
+import os
+from pathlib import Path
+
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: no request to any other host
+
+import gradio as gr
+
+from ..errors import InvalidInputError
+from .arguments import SpaceArguments
+from .explore_tab import explore_tab
+from .judge_tab import judge_tab
+from .judging import open_log
+from .rendering import alert_html
+from .results import pictures, read_results, table_html
+from .talk import Models
+from .talk_tab import talk_tab
+from .workspace import Workspace
+
+
+HERE = Path(__file__).parent
+NO_RESULTS = '<p class="note">There are no results yet: <code>treecot evaluate</code> makes them.</p>'
+# Fonts of the system: the default theme would ask another host for its own.
+THEME = gr.themes.Default(
+    font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"], primary_hue="blue"
+).set(  # the default's white on blue and red is too faint
+    button_primary_background_fill="*primary_600", button_primary_background_fill_dark="*primary_600",
+    button_cancel_background_fill="#b91c1c", button_cancel_background_fill_dark="#b91c1c",
+    button_cancel_text_color="white", button_cancel_text_color_dark="white",
+)  # fmt: skip
+
+
+def build(workspace: Workspace) -> gr.Blocks:
+    """The whole page."""
+    with gr.Blocks(title="hf_treecot") as demo:
+        gr.HTML("<h1>Trees of thoughts</h1>")
+        # Not within a tab: it would be read only when the tab is opened. What is in it is the browser owner's own.
+        nobody = {"name": "", "key": ""}
+        memory = gr.BrowserState(nobody, storage_key="treecot-annotator", secret="treecot")  # noqa: S106
+        with gr.Tab("Explore", id="explore"):
+            explore = explore_tab(demo, workspace)
+        with gr.Tab("Judge", id="judge"):
+            judge_tab(demo, workspace, explore, memory)
+        with gr.Tab("Talk", id="talk"):
+            talk_tab(workspace)
+        with gr.Tab("Results", id="results"):
+            results_tab(workspace)
+    # Whoever comes when so many wait is told to come again.
+    return demo.queue(max_size=32, default_concurrency_limit=8)
+
+
+def results_tab(workspace: Workspace) -> None:
+    """The figures and plots of an evaluation."""
+    try:
+        results = read_results(workspace.results) if workspace.results else None
+    except InvalidInputError as error:
+        gr.HTML(alert_html(str(error)))
+        return
+    if results is None or results.empty:
+        gr.HTML(NO_RESULTS)
+        return
+    gr.HTML(table_html(results), elem_id="results-table")
+    if {"accuracy", "no_answer_rate"} <= set(results.columns):
+        for column in ("accuracy", "no_answer_rate"):
+            gr.BarPlot(
+                results,
+                x="model",
+                y=column,
+                color="problems",
+                title=column.replace("_", " "),
+                y_lim=[0, 1],
+                elem_id=f"{column.replace('_', '-')}-plot",
+            )
+    for picture, name in pictures(workspace.results):
+        gr.Image(picture, label=name, interactive=False, buttons=["fullscreen"])
+
+
+def workspace_of(arguments: SpaceArguments) -> Workspace:
+    """What the arguments ask for."""
+    if not arguments.models:
+        raise InvalidInputError("models is empty: name at least one")
+    results = Path(arguments.results or arguments.source or ".")
+    if arguments.results and not results.is_dir():
+        raise InvalidInputError(f"results={arguments.results!r} is no directory: give that of an evaluation")
+    return Workspace(
+        source=arguments.source,
+        models=Models(list(arguments.models), any_other=not arguments.public),
+        log=open_log(Path(arguments.judgements), arguments.judgements_repo)[0],
+        results=results if (arguments.results or arguments.source) and results.is_dir() else None,
+        public=arguments.public,
+    )
+
+
+def launch(workspace: Workspace, host: str, port: int, **options):
+    """Serve the page."""
+    scripts = [f"<script>{path.read_text(encoding='utf-8')}</script>" for path in sorted(HERE.glob("*.js"))]
+    return build(workspace).launch(
+        server_name=host, server_port=port, theme=THEME, css_paths=HERE / "style.css",
+        head="".join(scripts), ssr_mode=False, footer_links=[], max_file_size="1mb", **options,
+    )  # fmt: skip
+
+
+def serve(arguments: SpaceArguments) -> None:
+    """
+    Serve until it is stopped.
+
+    Raises:
+        InvalidInputError: An argument is wrong.
+    """
+    workspace = workspace_of(arguments)
+    launch(workspace, "0.0.0.0" if os.environ.get("SPACE_ID") else arguments.host, arguments.port)  # noqa: S104

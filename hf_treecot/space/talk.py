@@ -1,0 +1,264 @@
+"""Talking to models: streamed chains of thoughts, and the same question by tree search without a gold answer.
+
+Everything asynchronous runs on one loop in a thread of its own; handlers are plain generators, as ZeroGPU wants them.
+"""
+
+import asyncio
+import os
+import random
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import wait
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from ..base import Problem, Verdict
+from ..cli.engines import open_engines, server_arguments
+from ..engines.engine import Engine, Request
+from ..engines.local import LocalEngine
+from ..errors import ContextLengthError, EngineError, EnginesDownError, InvalidInputError
+from ..mcts.pattern import load_pattern
+from ..mcts.search import SearchConfig, search
+from ..mcts.tree import Tree
+from ..starter.training import model_path
+from ..verifiers.diagnostics import answer_thought
+from ..verifiers.extraction import final_answer
+
+
+PIECE = 16  # tokens that are asked for at a time: a longer one streams less often
+REFRESH = 0.15  # seconds
+PATIENCE = 5.0  # seconds to wait for a server that is down
+
+
+@dataclass(frozen=True)
+class Limits:
+    """
+    What one visitor may ask for at a time.
+
+    Args:
+        question (`int`): Characters.
+        tokens (`int`): Generated tokens of an answer.
+        search_tokens (`int`): Generated tokens of a search.
+        simulations (`int`): Of a search.
+        seconds (`float`): Wall time.
+    """
+
+    question: int = 4000
+    tokens: int = 2048
+    search_tokens: int = 50_000
+    simulations: int = 64
+    seconds: float = 300.0
+
+    def check_question(self, question: str) -> str:
+        """The question, or an [`InvalidInputError`]."""
+        if not question.strip():
+            raise InvalidInputError("the question is empty: ask something")
+        if len(question) > self.question:
+            raise InvalidInputError(
+                f"the question has {len(question):,} characters: at most {self.question:,} are taken; shorten it"
+            )
+        return question.strip()
+
+
+@dataclass
+class Models:
+    """
+    The models that may be talked to. Two of them stay loaded.
+
+    Args:
+        names (`list[str]`): `"starter"`, directories, Hub names, or servers; see [`server_arguments`].
+        any_other (`bool`): Whether a visitor may name another one. Not on a public Space.
+    """
+
+    names: list[str]
+    any_other: bool = False
+    _loaded: dict[str, LocalEngine] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @asynccontextmanager
+    async def open(self, name: str) -> AsyncIterator[Engine]:
+        """
+        A model by its name.
+
+        Raises:
+            InvalidInputError: It may not be used, cannot be loaded, or its server is down.
+        """
+        if not name or (name not in self.names and not self.any_other):
+            raise InvalidInputError(f"model {name!r} is not offered here: use one of {', '.join(self.names)}")
+        if server := server_arguments(name):
+            # A token is for the servers that were offered, not for any that a visitor names.
+            token = None if name in self.names else ""
+            options = replace(server, start_timeout=PATIENCE, max_outage=PATIENCE, server_token=token)
+            async with open_engines(options) as engines:
+                yield engines["generator"]
+        else:
+            yield await asyncio.to_thread(self.load, name)
+
+    def load(self, name: str) -> LocalEngine:
+        """A model in this process."""
+        with self._lock:
+            if name not in self._loaded:
+                while len(self._loaded) >= 2:  # nobody uses it: one visitor generates at a time
+                    self._loaded.pop(next(iter(self._loaded))).close()
+                self._loaded[name] = LocalEngine.from_pretrained(model_path(name))
+            self._loaded[name] = self._loaded.pop(name)  # the last one used goes last
+            return self._loaded[name]
+
+
+@dataclass
+class Output:
+    """An answer while it is written."""
+
+    text: str = ""
+    tokens: int = 0
+    note: str = "waiting"
+    error: str = ""
+
+
+async def write_answers(outputs: Sequence[tuple[str, Output]], *args) -> None:
+    """[`write_answer`] of several models at the same time; one that fails says so in its output, and others go on."""
+
+    async def write(name: str, output: Output) -> None:
+        try:
+            await write_answer(name, output, *args)
+        except (InvalidInputError, EngineError, EnginesDownError) as error:
+            output.error, output.note = str(error), "failed"
+
+    await asyncio.gather(*(write(name, output) for name, output in outputs))
+
+
+async def write_answer(
+    name: str, output: Output, models: Models, question: str, limits: Limits, temperature: float, seed: int
+) -> None:
+    """
+    Stream an answer into an `Output`, piece by piece: works with every engine.
+
+    Raises:
+        InvalidInputError, EngineError: The model cannot be used, or failed.
+    """
+    output.note = "loading"
+    async with models.open(name) as engine:
+        output.note = "writing"
+        prompt = engine.render_chat([{"role": "user", "content": question}])
+        rng = random.Random(seed)
+        while output.tokens < limits.tokens:
+            budget = min(PIECE, limits.tokens - output.tokens)
+            request = Request(prompt + output.text, (), budget, temperature, 1.0, rng.getrandbits(31))
+            try:
+                piece = await engine.generate(request)
+            except ContextLengthError:
+                if not output.text:
+                    raise
+                output.note = "stopped: the model's context is full"
+                return
+            # Half a character at the end is left for the next piece to write in full.
+            text = piece.text.rstrip("\N{REPLACEMENT CHARACTER}") or piece.text
+            output.text += text
+            output.tokens += piece.tokens
+            if piece.finish_reason != "length":
+                output.note = "done"
+                return
+        output.note = f"stopped at {limits.tokens} tokens"
+
+
+@dataclass
+class Found:
+    """What a search has come to so far."""
+
+    tree: Tree | None = None
+    votes: Counter[str] = field(default_factory=Counter)
+    note: str = "waiting"
+
+    @property
+    def answer(self) -> str:
+        """The answer with the most votes."""
+        return self.votes.most_common(1)[0][0] if self.votes else ""
+
+    def best_chain(self) -> str:
+        """Of the chains with that answer, the one whose way was visited with most success."""
+        if self.tree is None or not self.votes:
+            return ""
+        nodes = self.tree.nodes
+        leaves = [i for i, node in enumerate(nodes) if node.reward is not None and node.answer == self.answer]
+        return self.tree.render(max(leaves, key=lambda i: nodes[nodes[i].parent].value))
+
+
+class _Enough(Exception):
+    """The search has used up its tokens."""
+
+
+async def search_answer(
+    models: Models, name: str, question: str, pattern: str, limits: Limits, seed: int, found: Found
+) -> None:
+    """
+    Search for an answer that nobody knows. The reward of an answer is the share of all answers so far that agree.
+
+    Raises:
+        InvalidInputError, EngineError: The model cannot be used, or failed.
+    """
+
+    async def verify(text: str, _: Problem) -> Verdict:
+        answer = final_answer(answer_thought(text))
+        if answer is None:
+            return Verdict(0.0, None, "no_answer")
+        found.votes[answer] += 1
+        return Verdict(found.votes[answer] / found.votes.total(), answer, "share of the answers so far")
+
+    def observe(tree: Tree) -> None:
+        found.tree = tree
+        found.note = f"simulation {len(tree.simulations)} of {limits.simulations}, {tree.generated_tokens} tokens"
+        if tree.generated_tokens >= limits.search_tokens:
+            raise _Enough
+
+    found.note = "loading"
+    async with models.open(name) as engine:
+        found.note = "searching"
+        config = SearchConfig(
+            num_simulations=limits.simulations, min_right=limits.simulations + 1, max_right=limits.simulations + 1,
+            give_up_factor=1, max_new_tokens=min(256, limits.tokens), max_chain_tokens=limits.tokens,
+        )  # fmt: skip
+        engines = {"generator": engine, "critic": engine}
+        problem = Problem("question", question, "", "", "talk")
+        try:
+            await search(problem, load_pattern(pattern), engines, verify, config, random.Random(seed), observe)
+            found.note = f"done: {found.note}"
+        except _Enough:
+            found.note = f"stopped at the limit: {found.note}"
+
+
+def follow(start: Callable[[], object], seconds: float) -> Iterator[None]:
+    """
+    Run a coroutine to its end, coming back now and then so that what it has done can be shown.
+
+    Args:
+        start (`Callable`): Makes the coroutine.
+        seconds (`float`): After so long it is stopped.
+
+    Raises:
+        InvalidInputError: It took too long. Or whatever the coroutine raised.
+    """
+
+    async def limited() -> None:
+        async with asyncio.timeout(seconds):
+            await start()
+
+    future = asyncio.run_coroutine_threadsafe(limited(), _loop(os.getpid()))
+    try:
+        while not future.done():
+            wait([future], timeout=REFRESH)
+            yield
+        future.result()
+    except TimeoutError as error:
+        raise InvalidInputError(f"it took more than {seconds:.0f} s and was stopped: ask for less") from error
+    finally:
+        future.cancel()  # the visitor may have gone
+
+
+@lru_cache(maxsize=1)
+def _loop(_process: int) -> asyncio.AbstractEventLoop:
+    """A running loop of this process: ZeroGPU forks, and threads do not survive that."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="treecot-talk", daemon=True).start()
+    return loop

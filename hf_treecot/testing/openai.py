@@ -1,0 +1,120 @@
+"""A loopback server of OpenAI's completions as vLLM has them, over a small world.
+
+python -m tests.servers.openai --port 8000                    # the starter model
+"""
+
+import json
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ..engines.engine import Request
+from .faults import Faults
+from .tgi import split_evenly
+
+
+KNOWN = {"model", "prompt", "max_tokens", "temperature", "top_p", "seed", "stop", "logprobs", "n"}
+
+
+def make_app(
+    backend, faults: Faults | None = None, token: str | None = None, max_concurrent_requests: int = 128,
+    max_model_len: int = 1024,
+) -> Starlette:  # fmt: skip
+    """The application. `app.state` tells what it saw: `requests`, `headers`, `running`, `most_running`."""
+    faults = faults or Faults()
+
+    async def guarded(handler, request: HTTPRequest) -> Response:
+        state.headers.append(dict(request.headers))
+        if faults.starting:
+            return _error("loading", "ServiceUnavailableError", 503)
+        if token is not None and request.headers.get("authorization") != f"Bearer {token}":
+            return _error("Unauthorized", "AuthenticationError", 401)
+        try:
+            return await handler(request)
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            return _error(f"{type(error).__name__}: {error}", "BadRequestError", 400)
+
+    async def models(request: HTTPRequest) -> Response:
+        model = {"id": backend.identity.model, "object": "model", "owned_by": "vllm", "max_model_len": max_model_len}
+        return JSONResponse({"object": "list", "data": [model]})
+
+    async def completions(request: HTTPRequest) -> Response:
+        asked = await request.json()
+        if unknown := asked.keys() - KNOWN:
+            return _error(f"unknown fields {sorted(unknown)}", "BadRequestError", 400)
+        if asked["model"] != backend.identity.model:
+            return _error(f"The model `{asked['model']}` does not exist.", "NotFoundError", 404)
+        if not 0 < asked["top_p"] <= 1:
+            return _error(f"top_p must be in (0, 1], got {asked['top_p']}.", "BadRequestError", 400)
+        stop = asked.get("stop") or []
+        length = len(backend.tokenizer(asked["prompt"])["input_ids"])
+        if length + asked["max_tokens"] > max_model_len:
+            return _error(
+                f"This model's maximum context length is {max_model_len} tokens. However, you requested "
+                f"{length + asked['max_tokens']} tokens.", "BadRequestError", 400,
+            )  # fmt: skip
+        wanted = Request(
+            asked["prompt"], tuple(stop), asked["max_tokens"], asked["temperature"], asked["top_p"], asked["seed"]
+        )
+        state.running += 1
+        state.most_running = max(state.most_running, state.running)
+        try:
+            kind = faults.draw()
+            overloaded, broken = _body("too many", "TooManyRequests", 429), _body("broken", "InternalServerError", 500)
+            if (response := await faults.response(kind, overloaded, broken)) is not None:
+                return response
+            completion = await backend.generate(wanted)
+            state.requests.append(wanted)
+        finally:
+            state.running -= 1
+        return JSONResponse(_answer(completion, wanted, kind, length, asked))
+
+    async def health(request: HTTPRequest) -> Response:
+        return Response()
+
+    routes = [("/v1/models", models, "GET"), ("/v1/completions", completions, "POST"), ("/health", health, "GET")]
+    app = Starlette(
+        routes=[Route(path, partial(guarded, handler), methods=[method]) for path, handler, method in routes]
+    )
+    state = app.state
+    state.requests, state.headers = [], []
+    state.running = state.most_running = 0
+    state.faults = faults
+    return app
+
+
+def _answer(completion, wanted: Request, fault: str, length: int, asked: dict) -> dict:
+    """vLLM's answer: the text ends before the stop string, the tokens after it."""
+    stopped, count = completion.finish_reason == "stop", completion.tokens
+    pieces = [*split_evenly(completion.text, count - 1), wanted.stop[0] if stopped else "<|end|>"]
+    if completion.finish_reason == "length":
+        pieces = split_evenly(completion.text, count)
+    text = completion.text[: len(completion.text) // 2] if fault == "truncated" else completion.text
+    values = [completion.log_probability or 0.0] + [0.0] * (count - 1)
+    choice = {
+        "index": 0, "text": text, "finish_reason": "length" if completion.finish_reason == "length" else "stop",
+        "stop_reason": wanted.stop[0] if stopped and fault != "stop_missing" else None,
+        "logprobs": {"tokens": pieces, "token_logprobs": values, "top_logprobs": None, "text_offset": []},
+    }  # fmt: skip
+    usage = {"prompt_tokens": length, "completion_tokens": count, "total_tokens": length + count}
+    return {
+        "id": "cmpl-1", "object": "text_completion", "created": 0, "model": asked["model"], "choices": [choice],
+        "usage": usage,
+    }  # fmt: skip
+
+
+def _body(message: str, kind: str, status: int) -> dict:
+    return {"error": {"message": message, "type": kind, "param": None, "code": status}}
+
+
+def _error(message: str, kind: str, status: int) -> Response:
+    return JSONResponse(_body(message, kind, status), status_code=status)
+
+
+if __name__ == "__main__":
+    from .running import main
+
+    main(make_app, __doc__.split("\n")[0], num_limits=1)

@@ -1,0 +1,144 @@
+"""Search as a way of decoding, in worlds whose best answers are known."""
+
+import asyncio
+import random
+
+import pytest
+
+from hf_treecot.base import Problem
+from hf_treecot.engines.engine import Completion
+from hf_treecot.errors import EngineError, InvalidInputError
+from hf_treecot.evaluation.answers import answer_key, answer_text, states_answer
+from hf_treecot.evaluation.search_answers import load_judge, search_answers
+from hf_treecot.mcts.pattern import load_pattern
+from hf_treecot.mcts.search import SearchConfig, search
+
+from .worlds import PROBLEM, ScriptedEngine, verify_inline
+
+
+def mostly_right(tag, chain, rng):
+    """Answers that are right two times of three; the wrong ones are all different."""
+    if tag == "answer":
+        return rf" \boxed{{{42 if rng.random() < 2 / 3 else rng.randrange(100, 999)}}}"
+    return f" step {rng.randrange(1000)}"
+
+
+def decode(engine, budget=400, problem=PROBLEM, **options):
+    options = {"seed": 0, **options}
+    config = SearchConfig(temperature=1.0)
+    return asyncio.run(search_answers(problem, engine, load_pattern("reflection"), config, budget, **options))
+
+
+def test_the_majority_is_chosen_and_comes_first():
+    found = decode(ScriptedEngine(mostly_right))
+    assert found.has_answer
+    assert "\\boxed{42}" in found.chains[0]
+    assert len(found.chains) == len(found.tokens) == len(found.found_at) > 5
+
+
+@pytest.mark.parametrize("budget", [20, 100, 400])
+def test_no_answer_from_beyond_the_budget_counts(budget):
+    engine = ScriptedEngine(mostly_right)
+    found = decode(engine, budget)
+    assert found.has_answer
+    assert max(found.found_at) <= budget
+    assert found.spent < budget + 60  # what the last simulation began, it ends
+    assert found.spent == sum(len(mostly_right_words(engine, request)) for request in engine.requests)
+
+
+def mostly_right_words(engine, request):
+    """The words that the engine wrote to a request: its tokens."""
+    chain = request.prompt.rpartition("[assistant]")[2]
+    tag = chain.rpartition("<")[2].partition(">")[0]
+    return mostly_right(tag, chain, random.Random(f"{request.seed} {request.prompt}")).split()
+
+
+def test_a_budget_too_small_for_an_answer_gives_none():
+    found = decode(ScriptedEngine(mostly_right), budget=1)
+    assert not found.has_answer
+    assert len(found.chains) == 1
+
+
+def test_the_gold_answer_is_not_looked_at():
+    engines = [ScriptedEngine(mostly_right) for _ in range(2)]
+    other = Problem(PROBLEM.problem_id, PROBLEM.prompt, "no number at all", PROBLEM.verifier)
+    assert decode(engines[0]) == decode(engines[1], problem=other)
+    assert engines[0].requests == engines[1].requests
+
+
+def test_the_same_seed_gives_the_same_answers():
+    first = decode(ScriptedEngine(mostly_right, delay=0.002), seed=3)
+    assert first == decode(ScriptedEngine(mostly_right), seed=3)
+    assert first != decode(ScriptedEngine(mostly_right), seed=4)
+
+
+def sure_of_the_wrong(tag, chain, rng):
+    """Rarely right, but sure when it is."""
+    text = mostly_right(tag, chain, rng)
+    if tag != "answer":
+        return Completion(text, "stop", 5, 2, 0.0)
+    right = rng.random() < 0.3
+    return Completion(r" \boxed{42}" if right else r" \boxed{41}", "stop", 5, 2, -0.01 if right else -60.0)
+
+
+def test_confidence_may_outweigh_the_majority():
+    assert "\\boxed{41}" in decode(ScriptedEngine(sure_of_the_wrong), reward="majority").chains[0]
+    assert "\\boxed{42}" in decode(ScriptedEngine(sure_of_the_wrong), reward="confidence").chains[0]
+
+
+def test_confidence_needs_log_probabilities():
+    def silent(tag, chain, rng):
+        return Completion(r" \boxed{42}", "stop", 5, 2)
+
+    with pytest.raises(EngineError, match="needs log-probabilities"):
+        decode(ScriptedEngine(silent), reward="confidence")
+
+
+def likes_41(prompt, chain):
+    return 0.9 if "41" in chain else 0.1
+
+
+def test_a_reward_function_of_ones_own():
+    found = decode(ScriptedEngine(sure_of_the_wrong), reward=f"{__name__}:likes_41")
+    assert "\\boxed{41}" in found.chains[0]
+
+
+@pytest.mark.parametrize("name", ["best", "os:nothing", "no.module:f"])
+def test_unknown_rewards(name):
+    with pytest.raises(InvalidInputError, match="cannot be loaded"):
+        load_judge(name)
+
+
+def test_a_search_stops_at_its_tokens():
+    config = SearchConfig(max_tree_tokens=50, min_right=100, max_right=100)
+    engines = dict.fromkeys(("generator", "critic"), ScriptedEngine())
+    tree = asyncio.run(search(PROBLEM, load_pattern("reflection"), engines, verify_inline, config, random.Random(0)))
+    assert tree.stop_reason == "enough_tokens"
+    assert 50 <= tree.generated_tokens < 110
+    with pytest.raises(InvalidInputError, match="max_tree_tokens=0 is out of range"):
+        SearchConfig(max_tree_tokens=0)
+
+
+@pytest.mark.parametrize(
+    ("texts", "verifier"),
+    [
+        ([r"<answer>\boxed{1,000}</answer>", r"\boxed{ 1{,}000 }", "The answer is 1000 dollars."], "math"),
+        ([r"\boxed{\frac12}", r"\boxed{\dfrac12}", r"\boxed{$\frac12$}"], "math"),
+        (["[PLAN]\npick up the red block\n[PLAN END]", "<answer>1. (pick-up red)</answer>"], "planning"),
+        (["<answer>Ok.</answer>", " Ok. "], "instructions"),
+    ],
+)
+def test_answers_that_are_the_same(texts, verifier):
+    keys = {answer_key(text, verifier) for text in texts}
+    assert len(keys) == 1
+    assert None not in keys
+
+
+def test_answers_that_are_not():
+    assert answer_key(r"\boxed{4}", "math") != answer_key(r"\boxed{5}", "math")
+    assert answer_key("<thinking>4</thinking>", "math") is None
+    assert answer_key("[PLAN]\nfly away\n[PLAN END]", "planning") is None
+    assert answer_key("<thinking>Ok</thinking>", "instructions") is None
+    assert answer_text("<thinking>Ok</thinking>") == ""
+    assert states_answer("<answer>perhaps</answer>")
+    assert not states_answer("<answer></answer>")
