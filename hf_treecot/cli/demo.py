@@ -7,11 +7,11 @@ and is compared with what it was; then a report.
 Every stage resumes: run it again after any interruption.
 """
 
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from shlex import join
 
 from ..starter.training import StarterRecipe, starter_model
 from .parser import parse, run
@@ -39,34 +39,35 @@ class DemoArguments:
     )
 
 
-def stages(arguments: DemoArguments, directory: Path, model: str) -> list[tuple[str, list[str]]]:
-    """What is done, in order: a title, and the command that does it."""
+def stages(arguments: DemoArguments, directory: Path, model: str) -> dict[str, list[str]]:
+    """What is done, in order: for every title the command that does it."""
     problems = arguments.num_problems or (12 if arguments.quick else 40)
     evaluated = arguments.num_evaluated or (12 if arguments.quick else 50)
-    dataset, sft, joint = (str(directory / name) for name in ("dataset", "sft", "joint_sft_dpo"))
-    evaluation = str(directory / "evaluation")
-    return [
-        (
-            "Trees, SFT rows and preference rows",
-            ["build", "--config", "demo", "--model", model, "--num_problems", str(problems)]
-            + ["--output_dir", str(directory)],
+    names = ("dataset", "sft", "joint_sft_dpo", "evaluation")
+    dataset, sft, joint, evaluation = (directory / name for name in names)
+    commands = {
+        "Trees, SFT rows and preference rows": (
+            "build", "--config", "demo", "--model", model, "--num_problems", problems, "--output_dir", directory,
         ),
-        ("A picture of a tree", ["draw", "--run", str(directory)]),
-        (
-            "SFT on the longest right chains",
-            ["sft", "--config", "starter", "--model_name_or_path", model, "--dataset", dataset, "--output_dir", sft],
+        "A picture of a tree": ("draw", "--run", directory),
+        "SFT on the longest right chains": (
+            "sft", "--config", "starter", "--model_name_or_path", model, "--dataset", dataset, "--output_dir", sft,
         ),
-        (
-            "Conservative DPO + SFT on the pairs",
-            ["joint", "--config", "starter", "--model_name_or_path", sft, "--dataset", dataset, "--output_dir", joint],
+        "Conservative DPO + SFT on the pairs": (
+            "joint", "--config", "starter", "--model_name_or_path", sft, "--dataset", dataset, "--output_dir", joint,
         ),
-        (
-            "Before and after, on other problems",
-            ["evaluate", "--models", model, sft, joint, "--tasks", "letters", "arithmetic", "--problems", "blocks"]
-            + ["--num_problems", str(evaluated), "--output_dir", evaluation, "--output", f"{evaluation}.json"],
+        "Before and after, on other problems": (
+            "evaluate", "--models", model, sft, joint, "--tasks", "letters", "arithmetic", "--problems", "blocks",
+            "--num_problems", evaluated, "--output_dir", evaluation, "--output", f"{evaluation}.json",
         ),
-        ("The report", ["report", "--run", str(directory)]),
-    ]
+        "The report": ("report", "--run", directory),
+    }  # fmt: skip
+    return {title: [str(word) for word in command] for title, command in commands.items()}
+
+
+def run_stage(command: list[str]) -> int:
+    """Run a command in a process of its own; its exit code."""
+    return subprocess.run([sys.executable, "-m", "hf_treecot.cli.main", *command], check=False).returncode  # noqa: S603
 
 
 def main(args: list[str] | None = None) -> int:
@@ -80,24 +81,19 @@ def main(args: list[str] | None = None) -> int:
     else:
         model = "starter"
         run(starter_model, resume)
-    for number, (title, command) in enumerate(stages(arguments, directory, model), start=2):
-        print(f"{number}/7  {title}", flush=True)
-        process = run(
-            lambda command=command: subprocess.run(
-                [sys.executable, "-m", "hf_treecot.cli.main", *command], check=False
-            ),
-            resume,
-        )
-        if process.returncode:
-            print(f"error: stage {number} failed: treecot {join(command)}", file=sys.stderr)
-            return process.returncode
+    commands = stages(arguments, directory, model)
+    for number, (title, command) in enumerate(commands.items(), start=2):
+        print(f"{number}/{len(commands) + 1}  {title}", flush=True)
+        if code := run(lambda command=command: run_stage(command), resume):
+            print(f"error: stage {number} failed: treecot {shlex.join(command)}", file=sys.stderr)
+            return code
     models = [model, str(directory / "sft"), str(directory / "joint_sft_dpo")]
     print(
         f"""
 The report:       {directory}/report.md
 The dataset:      {directory}/dataset
 The models:       {directory}/sft, {directory}/joint_sft_dpo
-The Space on it:  treecot space --source {join([str(directory)])} --models {join(models)}
+The Space on it:  treecot space --source {shlex.quote(str(directory))} --models {shlex.join(models)}
 Next, your own:   treecot build --help"""
     )
     return 0

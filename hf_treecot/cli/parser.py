@@ -3,6 +3,8 @@
 Commands exit with 2 and one line on standard error when the user's input is wrong.
 """
 
+import copy
+import inspect
 import os
 import sys
 from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
@@ -27,6 +29,12 @@ class HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
     def _get_help_string(self, action):
         return action.help if action.default in (None, [], "") else super()._get_help_string(action)
 
+    def _format_action_invocation(self, action):
+        action = copy.copy(action)
+        if action.option_strings[:1] != ["-h"]:  # `--a-b` is the same as `--a_b`
+            action.option_strings = action.option_strings[:1]
+        return super()._format_action_invocation(action)
+
 
 class CommandParser(TrlParser):
     """
@@ -39,7 +47,7 @@ class CommandParser(TrlParser):
             name: owner
             for arguments in dataclass_types
             for owner in reversed(arguments.__mro__)
-            for name in owner.__dict__.get("__annotations__", ())
+            for name in inspect.get_annotations(owner)
         }
         self._groups: dict[type, Any] = {}
         super().__init__(dataclass_types, formatter_class=HelpFormatter, allow_abbrev=False, **kwargs)

@@ -1,4 +1,4 @@
-"""What the training commands share: where rows come from, what is watched, how a run resumes, is saved and published."""
+"""What the training commands share: where rows come from, what is watched, how a run resumes and is published."""
 
 import hashlib
 import json
