@@ -1,8 +1,11 @@
+import asyncio
 import logging
 import os
 import shutil
 import socket
+import sys
 import tempfile
+from dataclasses import dataclass
 
 import pytest
 
@@ -58,3 +61,53 @@ def transformers_log(monkeypatch, caplog):
     monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
     monkeypatch.setattr(logging.getLogger("hf_treecot"), "propagate", True)
     return lambda: "\n".join(record.getMessage() for record in caplog.records)
+
+
+@dataclass
+class Result:
+    """What a command came to."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Runs `treecot NAME …` in an empty directory, in this process: importing torch anew for each takes seconds."""
+    from hf_treecot.cli.main import main
+
+    def run(name, *args):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["treecot"])
+        capsys.readouterr()
+        try:
+            code = main([name, *map(str, args)])
+        except SystemExit as end:
+            code = end.code or 0
+        return Result(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_model_directory(tmp_path_factory):
+    """A model that is too small to be right, trained for a moment."""
+    from hf_treecot.starter.training import StarterRecipe, train_starter
+
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    train_starter(
+        StarterRecipe(num_steps=2, num_drill_steps=1, batch_size=2, hidden_size=16, num_heads=2, intermediate_size=16),
+        path,
+    )
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory):
+    """A dataset of trees that a scripted engine wrote."""
+    from .test_builder import small_build
+
+    path = tmp_path_factory.mktemp("trees") / "run"
+    asyncio.run(small_build(path))
+    return str(path / "dataset")

@@ -57,8 +57,9 @@ class CommandParser(TrlParser):
         owner = self._owners.get(names[0].lstrip("-").replace("-", "_")) or self._owners.get(options.get("dest"))
         if owner is None:
             return super().add_argument(*names, **options)
-        if owner not in self._groups:
-            self._groups[owner] = self.add_argument_group(_title(owner))
+        if not self._groups:  # ours first: a library's fill screens
+            owners = sorted(dict.fromkeys(self._owners.values()), key=lambda owner: not _is_ours(owner))
+            self._groups = {owner: self.add_argument_group(_title(owner)) for owner in owners}
         return self._groups[owner].add_argument(*names, **options)
 
     def set_defaults_with_config(self, **config) -> list[str]:
@@ -74,12 +75,16 @@ class CommandParser(TrlParser):
         fail(f"{message} (--help lists the arguments)")
 
 
+def _is_ours(owner: type) -> bool:
+    return owner.__module__.partition(".")[0] == __package__.partition(".")[0]
+
+
 def _title(owner: type) -> str:
-    """What a group of arguments is called: by the docstring of a class of ours, by its name if it is a library's."""
-    package = owner.__module__.partition(".")[0]
-    if package == __package__.partition(".")[0]:
-        return owner.__doc__.strip().split("\n")[0].rstrip(".")
-    return f"{owner.__name__} of {package}"
+    """What a group of arguments is called: by the docstring of a class for arguments alone, else by its name."""
+    summary = owner.__doc__.strip().split("\n")[0].rstrip(".")
+    return (
+        summary if _is_ours(owner) and "`" not in summary else f"{owner.__name__} of {owner.__module__.split('.')[0]}"
+    )
 
 
 def _checked(name: str, value: Any, annotation: Any) -> Any:

@@ -1,0 +1,134 @@
+"""The command `treecot`: its subcommands, their help, packaged configurations, and the recipes that call them."""
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hf_treecot.cli import packaged
+from hf_treecot.cli.main import COMMANDS
+from hf_treecot.cli.packaged import config_names, find_config
+from hf_treecot.cli.parser import help_text
+from hf_treecot.errors import InvalidInputError
+
+
+ROOT = Path(__file__).parents[1]
+TRAINING = ("sft", "cdpo", "joint", "redi")
+RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.py"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_explains_every_argument_in_groups(command, run):
+    result = run(command, "--help")
+    assert result.returncode == 0
+    module = importlib.import_module(f"hf_treecot.cli.{command}")
+    assert module.__doc__.split("\n")[0] in result.stdout
+    shown = set(re.findall(r"^  --(\w+)", result.stdout, re.MULTILINE))
+    kinds = [value for value in vars(module).values() if isinstance(value, type)]
+    own = [kind for kind in kinds if kind.__module__ == module.__name__ and hasattr(kind, "__dataclass_fields__")]
+    for kind in own:
+        if kind.__name__.endswith("Arguments"):
+            assert shown >= set(kind.__dataclass_fields__)
+            assert all(field.metadata["help"] for field in kind.__dataclass_fields__.values())
+            assert f"{kind.__doc__.splitlines()[0].rstrip('.')}:" in result.stdout
+
+
+@pytest.mark.parametrize("command", TRAINING)
+def test_packaged_help_is_what_the_parser_says(command, monkeypatch):
+    """`python -m tests.test_cli` writes it anew."""
+    module = importlib.import_module(f"hf_treecot.cli.{command}")
+    path = packaged.HELP / f"{command}.txt"
+    if path.read_text().splitlines()[0] != packaged.help_versions():
+        pytest.skip("it was made with other versions of the libraries, and so is not used")
+    assert packaged.packaged_help(command) == help_text(command, module.kinds(), module.__doc__)
+
+
+def test_packaged_help_of_other_versions_is_not_used(monkeypatch):
+    monkeypatch.setattr(packaged, "help_versions", lambda: "# python 2.7")
+    assert packaged.packaged_help("cdpo") == ""
+
+
+def test_help_imports_nothing_heavy():
+    """What takes seconds to import is not imported before it is needed."""
+    code = (
+        "import sys; from hf_treecot.cli.main import COMMANDS, main\n"
+        "for command in COMMANDS:\n"
+        "    try: main([command, '--help'])\n"
+        "    except SystemExit as end: assert not end.code, command\n"
+        "    heavy = {'torch', 'transformers', 'lighteval', 'gradio', 'datatrove'} & set(sys.modules)\n"
+        "    assert not heavy, (command, heavy)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_without_a_command_it_says_what_there_is(run, capsys):
+    result = run("--help")
+    assert result.returncode == 0
+    for command, summary in COMMANDS.items():
+        assert f"  {command:<10} {summary}" in result.stdout
+    assert run("--version").stdout.startswith("treecot 0.")
+
+
+@pytest.mark.parametrize(("name", "near"), [("biuld", "build"), ("evalute", "evaluate"), ("joint_sft_dpo", "joint")])
+def test_an_unknown_command_gives_the_nearest_names(name, near, run):
+    result = run(name)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: treecot has no command {name!r}: use {near}")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_packaged_configs_are_found_by_name(tmp_path, monkeypatch):
+    assert find_config("joint/qwen2.5-7b", "build") == find_config("qwen2.5-7b", "joint")
+    mine = tmp_path / "demo"
+    mine.write_text("seed: 1")
+    assert find_config(str(mine), "build") == mine
+    assert {"build/demo", "sft/starter", "accelerate/fsdp"} <= set(config_names())
+    with pytest.raises(
+        InvalidInputError, match=r"config='jont/qwen2.5-7b' is neither .* nearest are joint/qwen2.5-7b"
+    ):
+        find_config("jont/qwen2.5-7b", "build")
+
+
+def test_configs_lists_shows_and_finds(run):
+    assert run("configs").stdout.split() == config_names()
+    assert run("configs", "--show", "build/demo").stdout == find_config("build/demo", "").read_text()
+    assert Path(run("configs", "--path", "accelerate/fsdp").stdout.strip()).is_file()
+    refused = run("configs", "--show", "demmo")
+    assert refused.returncode == 2
+    assert "demo" in refused.stderr
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_a_few_lines_over_a_command(name):
+    text = (ROOT / "recipes" / f"{name}.py").read_text()
+    assert len(text.splitlines()) < 30
+    (command,) = re.findall(r"from hf_treecot\.cli\.(\w+) import main", text)
+    assert command in COMMANDS
+    assert f"`treecot {command}`" in text
+
+
+def test_a_recipe_is_a_script():
+    script = str(ROOT / "recipes" / "build_trees.py")
+    result = subprocess.run([sys.executable, script, "--num_problems", "0"], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.strip() == "error: limit=0 is out of range: ask for at least 1 problem"
+
+
+def test_a_recipe_without_the_package_says_how_to_install_it(tmp_path):
+    script = ROOT / "recipes" / "sft.py"
+    result = subprocess.run([sys.executable, "-I", "-S", str(script)], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: hf_treecot is not installed: pip install hf-treecot")
+    assert len(result.stderr.splitlines()) == 1
+
+
+if __name__ == "__main__":
+    packaged.HELP.mkdir(exist_ok=True)
+    for name in TRAINING:
+        module = importlib.import_module(f"hf_treecot.cli.{name}")
+        text = help_text(name, module.kinds(), module.__doc__)
+        (packaged.HELP / f"{name}.txt").write_text(f"{packaged.help_versions()}\n{text}")

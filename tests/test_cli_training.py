@@ -1,0 +1,107 @@
+"""`treecot sft`, `cdpo`, `joint` and `redi`, as they are typed."""
+
+import importlib
+import json
+
+import pytest
+import yaml
+
+from hf_treecot.cli.packaged import CONFIGS
+from hf_treecot.cli.parser import parse
+
+
+COMMANDS = ("sft", "cdpo", "joint", "redi")
+TRAINING_CONFIGS = [path for name in COMMANDS for path in sorted((CONFIGS / name).glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("path", TRAINING_CONFIGS, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_every_config_is_read_by_the_real_dataclasses(path, monkeypatch):
+    monkeypatch.setattr("transformers.training_args.is_torch_bf16_gpu_available", lambda: True)
+    monkeypatch.setattr("transformers.training_args.is_torch_tf32_available", lambda: False)
+    command = path.parent.name
+    kinds = importlib.import_module(f"hf_treecot.cli.{command}").kinds()
+    parsed = parse(command, kinds, "", ["--config", path.stem])
+    for key, value in yaml.safe_load(path.read_text()).items():
+        (holder,) = (p for p in parsed if hasattr(p, key) and key in type(p).__dataclass_fields__)
+        held = getattr(holder, key)
+        assert held == value or (key == "report_to" and held in ([value], [])) or (key == "output_dir")
+
+
+@pytest.fixture
+def train(run, dataset):
+    """Trains by a recipe with its configuration for the starter model, for a moment."""
+
+    def train(name, model, *more, config=None):
+        return run(
+            name, "--config", config or "starter", "--dataset", dataset,
+            "--model_name_or_path", model, "--output_dir", name, "--num_watched", 2, "--watch_max_new_tokens", 4,
+            "--max_steps", 2, "--logging_steps", 1, *more,
+        )  # fmt: skip
+
+    return train
+
+
+def test_train_in_stages_from_the_command_line(train, tmp_path, tiny_model_directory):
+    sft = train("sft", tiny_model_directory)
+    assert sft.returncode == 0, sft.stderr
+    joint = train("joint", "sft", "--report_to", "tensorboard")
+    assert joint.returncode == 0, joint.stderr
+    card = (tmp_path / "joint" / "README.md").read_text()
+    assert "2503.01461" in card
+    assert "answers/no_answer_rate" in card
+    state = json.loads((tmp_path / "joint" / "trainer_state.json").read_text())
+    logged = {key for log in state["log_history"] for key in log}
+    assert {"sft_loss", "packing_ratio", "answers/accuracy"} <= logged
+    again = train("joint", "sft", "--max_steps", 3)
+    assert again.returncode == 0, again.stderr
+    state = json.loads((tmp_path / "joint" / "trainer_state.json").read_text())
+    assert [log["step"] for log in state["log_history"] if "sft_loss" in log] == [1, 2, 3]  # it went on from 2
+    cdpo = train("cdpo", "sft")
+    assert cdpo.returncode == 0, cdpo.stderr
+    # What is there is not taken for what would come of another start, or of other rows.
+    refused = train("joint", tiny_model_directory)
+    assert refused.returncode == 2
+    assert "holds a model that was trained from another model: remove it to train anew" in refused.stderr
+    state = json.loads((tmp_path / "joint" / "trained_from.json").read_text())
+    (tmp_path / "joint" / "trained_from.json").write_text(json.dumps({**state, "rows": "0"}))
+    refused = train("joint", "sft")
+    assert "trained from other rows" in refused.stderr
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_train_with_masked_thoughts_and_then_with_redi(train, tmp_path, tiny_model_directory, from_file):
+    options = {"sft": {"mask_thoughts": 0.2}, "redi": {"redi_alpha": 0.5}}
+    for name, model in (("sft", tiny_model_directory), ("redi", "sft")):
+        config, more = None, [str(text) for key, value in options[name].items() for text in (f"--{key}", value)]
+        if from_file:
+            text = (CONFIGS / name / "starter.yaml").read_text()
+            config, more = tmp_path / f"{name}.yaml", []
+            config.write_text(text + "".join(f"{key}: {value}\n" for key, value in options[name].items()))
+        result = train(name, model, *more, config=config)
+        assert result.returncode == 0, result.stderr
+    assert "SFT with masked thoughts (probability 0.2)" in (tmp_path / "sft" / "README.md").read_text()
+    card = (tmp_path / "redi" / "README.md").read_text()
+    assert "+ 0.5 \\frac" in card
+    assert "2505.24850" in card
+    state = json.loads((tmp_path / "redi" / "trainer_state.json").read_text())
+    assert [log["step"] for log in state["log_history"] if "redi/margins" in log] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--dataset", "nowhere/missing/at/all"], "dataset 'nowhere/missing/at/all', configuration 'preference'"),
+        (["--model_name_or_path", "./nowhere"], "model_name_or_path='./nowhere' cannot be loaded"),
+        (["--epsilon", "0.5"], "epsilon=0.5 is out of range"),
+        (["--alpha", "-1"], "alpha=-1.0 is out of range"),
+        (["--loss_type", "hinge"], "loss_type=['hinge'] would be ignored: use sigmoid"),
+        (["--learning_rate", "fast"], "invalid float value: 'fast'"),
+        (["--max_length", "3"], "max_length=3: the prompt alone fills it"),
+        (["--watch", "missing.jsonl"], "problems 'missing.jsonl': no such file"),
+    ],
+)
+def test_bad_input_of_training_is_one_clear_line_and_exit_code_2(run, args, message, tiny_model_directory, dataset):
+    good = ["--config", "starter", "--dataset", dataset, "--model_name_or_path", tiny_model_directory]
+    result = run("joint", *good, "--output_dir", "out", *args)
+    assert result.returncode == 2, result.stderr
+    assert message in result.stderr.strip().splitlines()[-1]
