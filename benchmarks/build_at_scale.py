@@ -21,7 +21,7 @@ from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor
 from loguru import logger
 
 from hf_treecot.building.builder import BuildConfig, build_trees
-from hf_treecot.building.sharding import BuildShard, merge_shards, write_shards
+from hf_treecot.building.sharding import BuildShard, merge_shards, write_problem_shards
 from hf_treecot.engines.engine import Completion, EngineIdentity
 from hf_treecot.mcts.pattern import available_patterns, load_pattern
 from hf_treecot.mcts.search import SearchConfig
@@ -49,7 +49,7 @@ class Writer:
         return Completion(" " + " ".join(words), "stop", 300, 2 * WORDS_OF_A_THOUGHT)
 
 
-def make_selector():
+def make_selector(tokenizer_name=""):
     return Selector(str.split)
 
 
@@ -65,7 +65,7 @@ def build(problems, directory):
 
 def in_tasks(directory, arguments, make_executor, num_tasks):
     """Run the tasks that are missing."""
-    write_shards(list(generate_problems("letters", arguments.problems, seed=1)), directory, num_tasks, {})
+    write_problem_shards(list(generate_problems("letters", arguments.problems, seed=1)), directory, num_tasks, {})
     step = BuildShard(directory, build)
     logs = str(directory / "logs")
     executor = make_executor([step], tasks=num_tasks, workers=arguments.processes, logging_dir=logs)
@@ -134,7 +134,7 @@ def measure(directory, arguments):
 
     kills = killed_and_run_again(directory / "local", arguments)
     started = time.process_time()
-    merged = merge_shards(directory / "local", arguments.tasks, make_selector())
+    merged = merge_shards(directory / "local", arguments.tasks, make_selector)
     merging = time.process_time() - started
     same = dataset_of(directory / "local" / "dataset") == dataset
     print(f"{arguments.processes} processes, killed {kills} times: {merged.trees} trees, same bytes: {same}")
@@ -149,7 +149,7 @@ def measure(directory, arguments):
     ray.init(num_cpus=arguments.processes, runtime_env=environment, include_dashboard=False, log_to_driver=False)
     in_tasks(directory / "ray", arguments, RayPipelineExecutor, arguments.tasks)
     ray.shutdown()
-    merged = merge_shards(directory / "ray", arguments.tasks, make_selector())
+    merged = merge_shards(directory / "ray", arguments.tasks, make_selector)
     print(f"ray: {merged.trees} trees, same bytes: {dataset_of(directory / 'ray' / 'dataset') == dataset}")
 
 

@@ -1,6 +1,6 @@
 """The ways in which things go wrong, named so that callers can tell them apart.
 
-A room without imports: everything else may import it, it knows nothing.
+Imports nothing: everything else may import it.
 """
 
 
@@ -9,7 +9,17 @@ class InvalidInputError(ValueError):
 
 
 class EngineError(RuntimeError):
-    """An engine could not complete a request. Never a wrong answer: the problem is recorded as failed."""
+    """
+    An engine could not complete a request. Never a wrong answer: the problem is recorded as failed.
+
+    Args:
+        message (`str`): What happened.
+        status (`int`, *optional*): The HTTP status of the server's answer; None if there was none.
+    """
+
+    def __init__(self, message: str, status: int | None = None):
+        super().__init__(message)
+        self.status = status
 
 
 class TransientEngineError(EngineError):
@@ -19,10 +29,11 @@ class TransientEngineError(EngineError):
     Args:
         message (`str`): What happened.
         retry_after (`float`): Seconds that the server asks to be left alone.
+        status (`int`, *optional*): As in [`EngineError`]; 200 if the answer could not be read.
     """
 
-    def __init__(self, message: str, retry_after: float = 0.0):
-        super().__init__(message)
+    def __init__(self, message: str, retry_after: float = 0.0, status: int | None = None):
+        super().__init__(message, status)
         self.retry_after = retry_after
 
 

@@ -39,7 +39,7 @@ class LoggingEngine(ScriptedEngine):
         return await super().generate(request)
 
 
-def make_selector():
+def selector_of(tokenizer_name=""):
     return Selector(lambda text: list(text.encode()), SelectionConfig(preference="one_per_right_chain"))
 
 
@@ -48,7 +48,7 @@ async def build(output_dir, log, delay=0.02, trees_in_flight=4, problems=PROBLEM
     patterns = [load_pattern(name) for name in available_patterns()]
     config = BuildConfig(CONFIG, seed=5, trees_in_flight=trees_in_flight, show_progress=False)
     engines = {"generator": engine, "critic": engine}
-    return await build_trees(problems, patterns, engines, verify_inline, make_selector(), Path(output_dir), config)
+    return await build_trees(problems, patterns, engines, verify_inline, selector_of(), Path(output_dir), config)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datatrove.executor import LocalPipelineExecutor
 
-from hf_treecot.building.sharding import BuildShard, write_shards
+from hf_treecot.building.sharding import BuildShard, write_problem_shards
 
 from .build_worker import PROBLEMS, build
 
@@ -20,7 +20,7 @@ def build_shard(log, delay, problems, directory):
 
 
 def make_step(directory, log, delay=0.0):
-    write_shards(PROBLEMS, directory, NUM_TASKS, {"settings": {"seed": 5}})
+    write_problem_shards(PROBLEMS, directory, NUM_TASKS, {"settings": {"seed": 5}})
     return BuildShard(directory, partial(build_shard, str(log), delay))
 
 

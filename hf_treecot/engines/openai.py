@@ -158,7 +158,7 @@ async def _models(client, url: str, token: str | None) -> dict[str, dict]:
         answer = await ask_json(client, "GET", f"{url}/v1/models", token)
         return {model["id"]: model for model in answer["data"]}
     except TransientEngineError as error:
-        if "no JSON" not in str(error):
+        if error.status is None or error.status >= 400:  # an answer that is not JSON is that of another server
             raise
     except EngineError as error:
         if refusal := refused(url, error):

@@ -195,10 +195,10 @@ def failure(url: str, response: httpx.Response, token: str | None) -> EngineErro
     status = response.status_code
     text = redact(f"server {url} said {status}: {' '.join(str(message).split())[:300]}", token)
     if status in (400, 413, 422) and TOO_LONG.search(text):
-        return ContextLengthError(text)
+        return ContextLengthError(text, status)
     if status in (408, 409, 424, 425, 429) or status >= 500:
-        return TransientEngineError(text, _seconds(response.headers.get("retry-after")))
-    return EngineError(text)
+        return TransientEngineError(text, _seconds(response.headers.get("retry-after")), status)
+    return EngineError(text, status)
 
 
 def redact(text: str, token: str | None) -> str:
@@ -233,7 +233,9 @@ async def ask_json(client: httpx.AsyncClient, method: str, url: str, token: str 
     try:
         return response.json()
     except (json.JSONDecodeError, UnicodeDecodeError):
-        raise TransientEngineError(f"server {url} sent something that is no JSON") from None
+        raise TransientEngineError(
+            f"server {url} sent something that is not JSON", status=response.status_code
+        ) from None
 
 
 def describe(url: str, error: Exception) -> str:
@@ -243,7 +245,7 @@ def describe(url: str, error: Exception) -> str:
 
 def refused(url: str, error: EngineError) -> InvalidInputError | None:
     """What a user can do about it if a server wants another token; None if that is not the matter."""
-    if re.search(r"said 40[13]:", str(error)):
+    if error.status in (401, 403):
         return InvalidInputError(
             f"server {url} refuses the token, or wants one ({error}): set TREECOT_SERVER_TOKEN "
             "(of the critic's servers: TREECOT_CRITIC_TOKEN)"

@@ -170,7 +170,7 @@ async def _info(client: httpx.AsyncClient, url: str, token: str | None) -> dict[
     try:
         info = await ask_json(client, "GET", f"{url}/info", token)
     except TransientEngineError as error:
-        if "no JSON" not in str(error):
+        if error.status is None or error.status >= 400:  # an answer that is not JSON is that of another server
             raise
         info = None
     except EngineError as error:

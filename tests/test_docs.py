@@ -1,8 +1,9 @@
-"""Every command of the README is run, with small things in place of the large ones that it names.
+"""Every command of the README and the guide is run, with small things in place of the large ones that it names.
 
-`make test` is what continuous integration runs; what `make demo` runs is in `test_speedrun.py`.
+`make test` is what continuous integration runs; what `make demo` runs is in `test_demo.py`.
 """
 
+import importlib.util
 import json
 import os
 import re
@@ -14,22 +15,32 @@ from pathlib import Path
 
 import pytest
 
+import hf_treecot
+from hf_treecot.cli.main import COMMANDS as COMMANDS_OF_TREECOT
 from hf_treecot.selection.judgements import Judgement, JudgementLog
 from hf_treecot.testing import tgi
 from hf_treecot.testing.backends import ScriptedBackend
 from hf_treecot.testing.running import serve
 
-from .test_recipes import ROOT, dataset, needs_lighteval, run, tiny_model_directory  # noqa: F401
 
-
+PACKAGE = Path(hf_treecot.__file__).parent
+ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-LINES = [
-    re.split(r"\s{2,}#", line)[0].strip()
-    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-    for line in block.replace("\\\n", " ").splitlines()
-]
-RECIPES = {line: re.match(r"(?:accelerate launch|python) recipes/(\w+)\.py (.*)", line) for line in LINES}
-COMMANDS = [line for line, match in RECIPES.items() if match]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((PACKAGE / "cli/configs").rglob("*.md"))]
+LINES = list(
+    dict.fromkeys(
+        re.split(r"\s{2,}#", line)[0].strip()
+        for page in PAGES
+        for block in re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        for line in block.replace("\\\n", " ").splitlines()
+        if line.strip() and not line.startswith("#")
+    )
+)
+LAUNCHED = r"(?:accelerate launch (?:--config_file \S+ )?recipes/(\w+)\.py|(?:hf )?treecot (\w+)) ?(.*)"
+MATCHES = {line: match for line in LINES if (match := re.match(LAUNCHED, line))}
+# What shows a window, takes all of the machine, or prints what another test reads.
+ELSEWHERE = ("space", "demo", "ablation", "starter")
+COMMANDS = [line for line, match in MATCHES.items() if match[2] not in ELSEWHERE]
 MODELS = ("Qwen/Qwen2.5-7B-Instruct", "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-1.5B-Instruct", "my/adapter")
 SHORT_SEARCH = (
     "--num_problems 2 --num_simulations 2 --min_right 1 --max_right 1 --max_depth 4 --max_new_tokens 16 "
@@ -41,19 +52,23 @@ SHORT_TRAINING = (
     "--per_device_train_batch_size 2"
 )
 SHORTER = {
-    "build_trees": f"{SHORT_SEARCH} --output_dir runs/built",  # runs/demo is another's
-    "build_trees_at_scale": f"{SHORT_SEARCH} --num_tasks 2 --output_dir runs/scale --model models/tiny",
+    "build": f"{SHORT_SEARCH} --output_dir runs/built",  # runs/demo is another's
+    "scale": f"{SHORT_SEARCH} --num_tasks 2 --output_dir runs/scale --model models/tiny",
     "evaluate": "--num_problems 1 --max_new_tokens 8 --k 2 --data data",
     "sft": SHORT_TRAINING,
-    "joint_sft_dpo": SHORT_TRAINING,
+    "cdpo": SHORT_TRAINING,
+    "joint": SHORT_TRAINING,
+    "redi": SHORT_TRAINING,
 }
 LEFT = {  # what a recipe leaves in its directory
-    "build_trees": "dataset/trees/*.parquet",
-    "build_trees_at_scale": "dataset/trees/*.parquet",
-    "select_rows": "dataset/sft/*.parquet",
+    "build": "dataset/trees/*.parquet",
+    "scale": "dataset/trees/*.parquet",
+    "select": "dataset/sft/*.parquet",
     "evaluate": "table.md",
     "sft": "model.safetensors",
-    "joint_sft_dpo": "model.safetensors",
+    "cdpo": "model.safetensors",
+    "joint": "model.safetensors",
+    "redi": "model.safetensors",
 }
 ROWS = {  # of the benchmarks' datasets
     "gsm8k": {"question": "What is 6 times 7?", "answer": "It is 42.\n#### 42"},
@@ -63,7 +78,7 @@ ROWS = {  # of the benchmarks' datasets
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch, dataset, tiny_model_directory):  # noqa: F811
+def place(tmp_path, monkeypatch, dataset, tiny_model_directory):
     """A directory with all that the README takes for granted; models are tiny."""
     for name in ("recipes", "spaces"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -95,14 +110,27 @@ def small(text):
     return re.sub(r"(?<=--models )starter\b", "models/tiny", text)
 
 
+def command_of(line):
+    """The command of a line, and its arguments."""
+    recipe, command, rest = MATCHES[line].groups()
+    if recipe:
+        text = (ROOT / "recipes" / f"{recipe}.py").read_text()
+        (command,) = re.findall(r"from hf_treecot\.cli\.(\w+) import main", text)
+    return command, rest
+
+
 @pytest.mark.parametrize("line", COMMANDS, ids=lambda line: line.replace("/", "-")[:70])
-def test_a_recipe(line, run, place, hub, monkeypatch):  # noqa: F811
-    name, rest = RECIPES[line].groups()
+def test_a_command(line, run, place, hub, monkeypatch):
+    name, rest = command_of(line)
+    assert name in COMMANDS_OF_TREECOT
     if name == "evaluate":
         pytest.importorskip("lighteval")
-    if name == "select_rows" and "runs/all" in rest:
+    if name == "select" and "runs/all" in rest:
         shutil.rmtree(place / "runs" / "all")
-    if "slurm" in rest:
+    if "ray" in rest.split():
+        pytest.importorskip("ray")
+    slurm = "slurm" in rest.split()
+    if slurm:
         for program in ("sbatch", "srun", "scontrol"):
             (place / "programs" / program).symlink_to(ROOT / "tests" / "mock_slurm.py")
         monkeypatch.setenv("PATH", f"{place / 'programs'}{os.pathsep}{os.environ['PATH']}")
@@ -112,33 +140,43 @@ def test_a_recipe(line, run, place, hub, monkeypatch):  # noqa: F811
     with serve(tgi.make_app(backend)) as url:
         rest = re.sub(r"(--tokenizer |:8080#)starter\b", r"\1models/tokenizer", rest)
         rest = rest.replace("http://localhost:8080", url)
-        served = "" if "--servers" in rest or name != "build_trees" else "--model models/tiny"
-        args = shlex.split(f"{small(rest)} {SHORTER.get(name, '')} {served}")
-        if name == "build_trees_at_scale":  # it starts processes, which import it
-            result = subprocess.run([sys.executable, f"recipes/{name}.py", *args], capture_output=True, text=True)
+        served = "" if "--servers" in rest or name not in ("build", "scale") else "--model models/tiny"
+        args = shlex.split(f"{small(rest)} {'' if '--help' in rest else SHORTER.get(name, '')} {served}")
+        if name == "scale":  # it starts processes
+            command = [sys.executable, "-m", "hf_treecot.cli.main", name, *args]
+            result = subprocess.run(command, capture_output=True, text=True)
         else:
             result = run(name, *args)
     assert result.returncode == 0, result.stderr
-    if name == "publish":
+    if "--help" in args:
+        assert result.stdout.startswith(f"usage: treecot {name}")
+    elif slurm:
+        submitted = (place / "programs" / "1.sh").read_text()
+        assert "#SBATCH --array=0-1" in submitted
+        assert not list((place / "programs").glob("*.failed")), (place / "programs" / "1.0.out").read_text()
+        assert list(place.rglob(LEFT["scale"]))
+    elif name == "publish":
         assert hub.repositories
-    elif "--dry-run" not in args and "slurm" not in args:
+    elif name in LEFT and not {"--dry-run", "--dry_run"} & set(args):
         output = args[len(args) - 1 - args[::-1].index("--output_dir") + 1] if "--output_dir" in args else "runs"
         assert list((place / output).rglob(LEFT[name]))
+    else:
+        assert result.stdout
 
 
 def test_all_other_commands_are_known():
     """What is not a recipe is one of these; each is run by a test, here or elsewhere, or by continuous integration."""
     known = (
-        "make demo", "make test", "make space", "pip install", "python -m hf_treecot.evaluation.compat",
-        "lighteval accelerate", "python -m tests.servers.tgi", "kill %1", "python -m hf_treecot.verifiers check",
+        "make ", "pip install", "git clone", "cd ", "python -m hf_treecot.evaluation.lighteval_compat", "hf auth login",
+        "lighteval accelerate", "python -m hf_treecot.testing.", "kill %1", *(f"treecot {name}" for name in ELSEWHERE),
     )  # fmt: skip
-    others = [line for line in LINES if line and not RECIPES[line]]
+    others = [line for line in LINES if line not in COMMANDS]
     assert [line for line in others if not line.startswith(known)] == []
     pins = next(line for line in others if "lighteval==" in line).removeprefix("pip install --no-deps ")
     assert pins in (ROOT / "Makefile").read_text()
 
 
-@needs_lighteval
+@pytest.mark.skipif(not importlib.util.find_spec("lighteval"), reason="lighteval is not installed")
 def test_the_command_of_lighteval(place):
     line = next(line for line in LINES if line.startswith("lighteval accelerate"))
     line = line.replace("Qwen/Qwen2.5-0.5B-Instruct", "models/tiny").replace("gsm8k", "letters")
