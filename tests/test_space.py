@@ -4,21 +4,18 @@ import asyncio
 import json
 import re
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 
 pytest.importorskip("gradio")
-import app
-import judging
-import rendering
-import results
-import talk
 from gradio_client import Client
 
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.selection.judgements import Judgement, JudgementLog, item_id
+from hf_treecot.space import app, judging, rendering, results, talk
 from hf_treecot.space.tree_index import Query, open_trees
 
 from .space import (
@@ -269,7 +266,7 @@ def test_a_model_that_cannot_be_used_says_so_and_the_other_goes_on(model, name, 
 
 
 def test_a_server_is_talked_to(tmp_path):
-    running = pytest.importorskip("tests.servers.running")
+    running = pytest.importorskip("hf_treecot.testing.running")
     from hf_treecot.testing import openai
     from hf_treecot.testing.backends import ScriptedBackend
 
@@ -286,7 +283,7 @@ def test_a_server_is_talked_to(tmp_path):
 
 @pytest.mark.parametrize("offered", [True, False])
 def test_only_offered_servers_get_the_token(offered, tmp_path, monkeypatch):
-    running = pytest.importorskip("tests.servers.running")
+    running = pytest.importorskip("hf_treecot.testing.running")
     from hf_treecot.testing import openai
     from hf_treecot.testing.backends import ScriptedBackend
 
@@ -385,7 +382,7 @@ def luminance(colour):
 
 @pytest.mark.parametrize(("selector", "backgrounds"), [(":root", ("#ffffff", "#fafafa")), (".dark", ("#27272a",))])
 def test_colours_can_be_read(selector, backgrounds):
-    css = (SPACE / "style.css").read_text()
+    css = (Path(app.__file__).parent / "style.css").read_text()
     block = css[css.index(f"{selector} {{") :].partition("}")[0]
     colours = dict(re.findall(r"--treecot-(\w+): (#\w{6})", block))
     assert {"thinking", "answer", "right", "wrong", "edge"} <= colours.keys()

@@ -8,13 +8,12 @@ import pytest
 
 
 pytest.importorskip("gradio")
-pytest.importorskip("tests.servers.hub")
 import httpx
-import judging
 from huggingface_hub import HfApi, snapshot_download
 
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.selection.judgements import Judgement, load_judgements
+from hf_treecot.space import judging
 from hf_treecot.space.tree_index import Query, open_trees
 
 from .space import SPACE, small_tree, write_run
