@@ -111,3 +111,11 @@ def dataset(tmp_path_factory):
     path = tmp_path_factory.mktemp("trees") / "run"
     asyncio.run(small_build(path))
     return str(path / "dataset")
+
+
+@pytest.fixture(scope="session")
+def paths(tmp_path_factory):
+    """Tiny models of every family that trainers are tested with, by the family's name."""
+    from .tiny_models import CONFIGS, save_tiny
+
+    return {family: save_tiny(tmp_path_factory.mktemp(family), family) for family in CONFIGS}

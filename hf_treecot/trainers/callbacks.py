@@ -13,6 +13,7 @@ from ..base import Problem
 from ..errors import InvalidInputError
 from ..verifiers.diagnostics import answer_thought, has_answer, repetition
 from ..verifiers.worker import rewards_of
+from .trl_compat import attention_of, row_of_its_own
 
 
 logger = logging.get_logger(__name__)
@@ -78,14 +79,9 @@ class AnswerRateCallback(TrainerCallback):
 
     def _watch(self, control) -> None:
         metrics = self.measure()
-        # A row of its own, which takes neither the figures that TRL 1.16 gathers for the next row nor that row's turn.
-        gathered, should_log = getattr(self.trainer, "_metrics", {}), control.should_log
-        held = {mode: dict(values) for mode, values in gathered.items()}
-        for values in gathered.values():
-            values.clear()
-        self.trainer.log(dict(metrics))
-        for mode, values in held.items():
-            gathered[mode].update(values)
+        should_log = control.should_log
+        with row_of_its_own(self.trainer):
+            self.trainer.log(dict(metrics))
         control.should_log = should_log
         rate = metrics["answers/no_answer_rate"]
         if self.max_no_answer_rate is not None and rate > self.max_no_answer_rate:
@@ -142,7 +138,7 @@ class AnswerRateCallback(TrainerCallback):
         training = trainer.model.training
         with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model, torch.no_grad():
             model.eval()
-            attention = model.config._attn_implementation
+            attention = attention_of(model)
             if attention == "flex_attention":  # it would be compiled for every length
                 model.set_attn_implementation("sdpa")
             for start in range(0, len(prompts), trainer.args.per_device_eval_batch_size):
@@ -181,7 +177,7 @@ class LogProbabilityAlarm(TrainerCallback):
         self.first = value if self.first is None else self.first
         if self.first - value > self.max_fall and not self.has_warned:
             self.has_warned = True
-            remedy = "lower redi_alpha" if getattr(args, "is_redi", False) else "raise alpha or beta"
+            remedy = "lower redi_alpha" if hasattr(args, "redi_alpha") else "raise alpha or beta"
             logger.warning(
                 f"The chosen answers have become less likely, from {self.first:.3f} to {value:.3f} nats per token at "
                 f"step {state.global_step}: {remedy}, or lower the learning rate."
