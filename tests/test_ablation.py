@@ -1,38 +1,33 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from hf_treecot.cli import ablation
-from hf_treecot.evaluation.ablation import draw_figures, interval, table
+from hf_treecot.evaluation.comparison import ladder, plot
 
 from .test_builder import small_build
 from .test_selection import TREE, thoughts_of, tokenize
 
 
 def figures(right, no_answer):
-    return [{"problems": "letters", "temperature": 0.0, "right": right, "no_answer": no_answer}]
+    return [
+        {"task": "letters", "decoding": "greedy", "accuracy": right, "no_answer_rate": no_answer, "tokens": [9] * 4}
+    ]
 
 
-def test_intervals_are_those_of_a_proportion():
-    outcomes = np.array([[1] * 60 + [0] * 140])
-    mean, low, high = interval(outcomes)
-    half = 1.96 * (0.3 * 0.7 / 200) ** 0.5
-    assert mean == 0.3
-    assert (low, high) == pytest.approx((0.3 - half, 0.3 + half), abs=0.01)
-    # Seeds that agree on every problem say no more than one; those that disagree widen the interval.
-    assert interval(np.repeat(outcomes, 5, axis=0)) == pytest.approx((mean, low, high), abs=0.01)
-    assert interval(np.array([[1] * 100, [0] * 100])) == (0.5, 0.0, 1.0)
-    assert interval(np.ones((2, 50))) == pytest.approx((1.0, 1.0, 1.0))
-
-
-def test_table_and_plot(tmp_path):
-    by_seed = [{"a": figures([1, 1, 0, 0], [0, 0, 0, 1])}, {"a": figures([1, 1, 1, 1], [0, 0, 0, 0])}]
-    lines = table(["a"], {"a": "starter"}, by_seed).splitlines()
-    assert lines[0] == "| | letters, greedy |"
+def test_table_and_plot_over_seeds(tmp_path):
+    by_seed = [
+        {"base": figures([1, 1, 0, 0], [0, 0, 0, 1]), "sft": figures([0, 0, 0, 0], [1, 1, 1, 1])},
+        {"base": figures([1, 1, 1, 1], [0, 0, 0, 0]), "sft": figures([0, 0, 0, 0], [1, 1, 1, 1])},
+    ]
+    rows = ablation.rows_of(["base", "sft"], by_seed)
+    assert [row["accuracy"] for row in rows] == [0.75, 0.0]
+    lines = ladder(rows).splitlines()
+    assert lines[0] == "|  | letters, greedy |"
     assert lines[2].startswith("| starter | 75 % [25–100] (12 % [0–")
-    draw_figures(["a"], {"a": "starter"}, by_seed, tmp_path / "plot.png")
+    assert lines[3] == "| SFT, trees | 0 % [0–0] (100 % [100–100]) |"
+    plot(rows, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -19,7 +19,7 @@ from ..errors import EngineError, InvalidInputError
 from ..mcts.pattern import Pattern
 from ..mcts.search import Judge, SearchConfig, search
 from ..mcts.tree import ROOT, Tree
-from .answers import answer_key
+from ..verifiers.judging import answer_key
 
 
 MAX_SIMULATIONS = 1_000  # a tree whose answers are all found gains nothing from more

@@ -11,8 +11,8 @@ from trl.models.utils import unwrap_model_for_generation
 
 from ..base import Problem
 from ..errors import InvalidInputError
-from ..verifiers.diagnostics import answer_thought, has_answer, repetition
-from ..verifiers.worker import rewards_of
+from ..verifiers.diagnostics import repetition
+from ..verifiers.judging import judge_all
 from .trl_compat import attention_of, row_of_its_own
 
 
@@ -98,30 +98,31 @@ class AnswerRateCallback(TrainerCallback):
         # All processes generate equally often: with sharded weights they need one another.
         rounds = -(-len(self.problems) // accelerator.num_processes)
         outputs = self._answer((own + self.problems)[:rounds])[: len(own)]
-        texts = [answer_thought(text) for text, _ in outputs]
+        texts, lengths = [text for text, _ in outputs], [length for _, length in outputs]
+        truncated = [length >= self.max_new_tokens for length in lengths]
         # A thread of its own: in a notebook this one runs an event loop already.
         with ThreadPoolExecutor(1) as executor:
-            rewards = executor.submit(asyncio.run, rewards_of(texts, own)).result()
-        judged = [reward for reward in rewards if reward is not None]
+            judged = executor.submit(asyncio.run, judge_all(texts, own, lengths, truncated)).result()
+        rewards = [output.reward for output in judged if output.verdict is not None]
         sums = torch.tensor(
             [
-                sum(judged),
-                len(judged),
-                sum(not has_answer(text) for text, _ in outputs),
-                sum(repetition(text) for text, _ in outputs),
-                sum(length for _, length in outputs),
+                sum(rewards),
+                len(rewards),
+                sum(bool(output.no_answer) for output in judged),
+                sum(map(repetition, texts)),
+                sum(lengths),
                 len(outputs),
             ],
             dtype=torch.float32,
             device=accelerator.device,
         )
-        right, judged, unanswered, repeated, length, count = accelerator.reduce(sums, "sum").tolist()
+        right, verified, unanswered, repeated, length, count = accelerator.reduce(sums, "sum").tolist()
         return {
-            "answers/accuracy": right / max(judged, 1),
+            "answers/accuracy": right / max(verified, 1),
             "answers/no_answer_rate": unanswered / count,
             "answers/repetition": repeated / count,
             "answers/length": length / count,
-            "answers/verifier_failures": count - judged,
+            "answers/verifier_failures": count - verified,
         }
 
     def _answer(self, problems: Sequence[Problem]) -> list[tuple[str, int]]:
