@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from ..base import Problem, Verdict
 from ..errors import VerifierError
@@ -20,6 +21,9 @@ from .worker import VerifierPool
 
 logger = logging.getLogger(__name__)
 NO_ANSWER = ("truncated", "looping", "none_given", "unparseable")
+RATIONAL = re.compile(
+    r"[-+]?(?:\d{1,30}(?:\.\d{1,30})?|\.\d{1,30}|\d{1,30}/\d{1,30}|\\frac\{\d{1,30}\}\{\d{1,30}\}|\\frac\d\d)"
+)
 MAX_LENGTH = 2_000  # characters of an answer that is normalized; a longer one is compared as it is
 THOUGHT = re.compile(r"<(?:sub-task|thinking|hypothesis|double-check|reflection|thinking_from_scratch|reclarify)>")
 
@@ -135,7 +139,20 @@ def answer_key(text: str, verifier: str) -> str | None:
         return stated
     from .math import normalize
 
-    return re.sub(r"\s+|(?<=\d),(?=\d{3}(?!\d))", "", normalize(stated)).casefold()
+    key = re.sub(r"\s+|(?<=\d),(?=\d{3}(?!\d))", "", normalize(stated)).casefold()
+    return str(_as_fraction(key) if RATIONAL.fullmatch(key) else key)
+
+
+def _as_fraction(text: str) -> Fraction | str:
+    """A number in any notation as a fraction, so that `0.5`, `1/2` and `\\frac{1}{2}` are one answer."""
+    digits = re.findall(r"\d*\.?\d+", text.replace("\\frac", "") if "{" in text else text)
+    if "\\frac" in text and "{" not in text:  # \frac12
+        digits = list(text[-2:])
+    numbers = [Fraction(number) for number in digits]
+    if numbers[1:] == [0]:
+        return text
+    value = numbers[0] / (numbers[1] if len(numbers) > 1 else 1)
+    return -value if text.startswith("-") else value
 
 
 def _plan_key(text: str) -> str | None:
