@@ -168,7 +168,7 @@ def test_all_other_commands_are_known():
     """What is not a recipe is one of these; each is run by a test, here or elsewhere, or by continuous integration."""
     known = (
         "make ", "pip install", "git clone", "cd ", "python -m hf_treecot.evaluation.lighteval_compat", "hf auth",
-        "lighteval accelerate", "python -m hf_treecot.testing.", "kill %1", *(f"treecot {name}" for name in ELSEWHERE),
+        "lighteval accelerate", "vllm serve", "docker run", "text-generation-launcher", "python -m hf_treecot.testing.", "kill %1", *(f"treecot {name}" for name in ELSEWHERE),
     )  # fmt: skip
     others = [line for line in LINES if line not in COMMANDS]
     assert [line for line in others if not line.startswith(known)] == []

@@ -611,9 +611,9 @@ def test_the_card_is_read_by_the_hubs_own_parser(hub, run):
         assert files[name].startswith(b"\x89PNG")
 
 
-def test_the_readme_works_as_it_stands(hub, run, tmp_path, monkeypatch, capsys):
-    _, _, section = (ROOT / "README.md").read_text().partition("\n## Publish\n")
-    blocks = re.findall(r"```(bash|python)\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
+def test_the_guide_works_as_it_stands(hub, run, tmp_path, monkeypatch, capsys):
+    page = (ROOT / "docs" / "publishing.md").read_text()
+    blocks = re.findall(r"```(bash|python)\n(.*?)```", page, re.DOTALL)
     assert [language for language, _ in blocks] == ["bash", "python", "bash"]
     shutil.copytree(run, tmp_path / "runs" / "demo")
     for name in ("sft", "joint_sft_dpo"):
