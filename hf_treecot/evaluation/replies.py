@@ -74,7 +74,7 @@ def judge(problems: Sequence[Problem], doc: Doc, response: ModelResponse) -> lis
     if not response.text or len(response.text) % turns:
         raise InvalidInputError(
             f"task {doc.task_name!r} is a conversation of {turns} turns, but the model answered only the first: "
-            "evaluate it with recipes/evaluate.py"
+            "evaluate it with `treecot evaluate`"
         )
     texts = response.text
     verdicts = verify(texts, list(problems) * (len(texts) // turns))
