@@ -45,6 +45,10 @@ browser: install
 	  || $(BIN)/playwright install --only-shell chromium \
 	  || echo "There is no Chromium: the tests of the Space in a browser will be skipped."
 
+# A warning is an error.
+docs: install
+	$(BIN)/sphinx-build -q -W -b html docs build/docs
+
 quality: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -123,6 +123,20 @@ def command_of(line):
     return command, rest
 
 
+def test_the_reference_has_every_public_name():
+    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    names = re.findall(r"^\.\. auto(?:class|function|exception|data):: hf_treecot\.(\w+)$", text, re.MULTILINE)
+    assert sorted(names) == hf_treecot.__all__
+
+
+def test_the_pages_are_built_without_a_warning(tmp_path):
+    pytest.importorskip("furo")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html", str(ROOT / "docs"), str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "search" in (tmp_path / "reference.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("line", COMMANDS, ids=lambda line: line.replace("/", "-")[:70])
 def test_a_command(line, run, place, hub, monkeypatch):
     name, rest = command_of(line)
