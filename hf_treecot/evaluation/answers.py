@@ -48,10 +48,10 @@ def answer_key(text: str, verifier: str) -> str | None:
 
 
 def _plan_key(text: str) -> str | None:
-    from ..verifiers.planning import NotAnAction, parse_plan, stated_plans
+    from ..verifiers.plan_text import NotAnAction, read_plans
 
-    plans = stated_plans(text)
     try:
-        return str(parse_plan(plans[-1])) if plans else None
+        plans = read_plans(text)
     except NotAnAction:
         return None
+    return str(plans[-1]) if plans else None
