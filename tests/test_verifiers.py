@@ -14,7 +14,7 @@ from hf_treecot.base import Problem, Verdict
 from hf_treecot.errors import InvalidInputError, VerifierError
 from hf_treecot.problems.generators import generate_problems
 from hf_treecot.verifiers import BUILT_IN, load_verifier
-from hf_treecot.verifiers.extraction import final_answer, last_boxed
+from hf_treecot.verifiers.extraction import boxed, final_answer
 from hf_treecot.verifiers.letters import count_letters
 from hf_treecot.verifiers.worker import VerifierPool
 
@@ -38,8 +38,8 @@ def problem(answer, verifier):
         ("no box", None),
     ],
 )
-def test_last_boxed(text, expected):
-    assert last_boxed(text) == expected
+def test_the_last_box(text, expected):
+    assert (boxed(text) or [None])[-1] == expected
 
 
 @pytest.mark.parametrize(
