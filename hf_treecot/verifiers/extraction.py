@@ -19,7 +19,8 @@ FINAL = re.compile(
 )
 STATED = re.compile(
     r"(?:\b(?:the|so|thus|therefore)\s+)?(?:\b(?:correct|right|final)\s+)?\banswer(?:s)?"
-    r"(?:\s+(?:is|are|should be|must be|would be|will be|equals|comes out to)\b(?:[*_]*:)?|[*_]*\s*[:：]|(?=\s*(?:\$|\\\(|\\\[)))|"
+    r"(?:\s+(?:is|are|should be|must be|would be|will be|equals|comes out to)\b(?:[*_]*:)?|[*_]*\s*[:：]|"
+    r"(?=\s*(?:\$|\\\(|\\\[)))|"
     r"\*\*\s*(?:final\s+)?answer\s*\*\*|答案(?:是|为|：|:)|(?:\A|(?<=\n))A\s*:",
     re.IGNORECASE,
 )
@@ -85,8 +86,8 @@ def candidate_answers(text: str) -> list[str]:
         text (`str`): The text of an answer thought.
 
     Returns:
-        `list[str]`: The contents of its boxes; if it has none, its statements ("the answer is 42"), of which those that
-        are marked by `####`, else those that are called final, stand for all.
+        `list[str]`: The contents of its boxes; if it has none, its statements ("the answer is 42"), of which those
+        that are marked by `####`, else those that are called final, stand for all.
     """
     if len(text) > MAX_LENGTH:
         return []

@@ -10,8 +10,8 @@ import re
 SYMBOLS = {
     "−": "-", "–": "-", "‒": "-", "‑": "-", "×": r"\times ", "·": r"\cdot ", "÷": r"\div ", "π": r"\pi ",
     "∞": r"\infty ", "°": r"^\circ ", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
-    "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "²": "^2", "³": "^3", "≤": r"\le ", "≥": r"\ge ", "≠": r"\neq ", r"\ne": r"\neq ", "<=": r"\le ", ">=": r"\ge ",
-    "∪": r"\cup ", "∈": r"\in ", "％": r"\%", "≡": r"\equiv ", "…": r"\ldots ", r"\!": "", r"\dfrac": r"\frac",
+    "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "²": "^2", "³": "^3", "≤": r"\le ", "≥": r"\ge ", "≠": r"\neq ",
+    r"\ne": r"\neq ", "<=": r"\le ", ">=": r"\ge ", "∪": r"\cup ", "∈": r"\in ", "％": r"\%", "≡": r"\equiv ", "…": r"\ldots ", r"\!": "", r"\dfrac": r"\frac",
     r"\tfrac": r"\frac", r"\cfrac": r"\frac", r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lt": "<", r"\gt": ">",
     "、": ", ", "，": ", ", "：": ":",
 }  # fmt: skip
@@ -106,7 +106,7 @@ def _magnitude(match: re.Match) -> str:
 def split_unit(answer: str) -> tuple[str, str]:
     """A normalized answer without the unit at its end, and the unit: `("5", "cm^2")`."""
     answer = DEGREES.sub("", answer)
-    match = UNIT.search(answer)
+    match = UNIT.search(answer) if "\\int" not in answer else None  # `x dx` is not a unit
     if match is None:
         return answer, ""
     name, inner, outer, bare, power = match.groups()

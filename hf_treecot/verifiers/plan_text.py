@@ -1,7 +1,7 @@
 """Plans in the words of language models: which actions a text lists, and whether it lists one plan.
 
-A plan is a run of actions: numbered steps that count on, or lines one below the other. What stands around it (headings,
-remarks, reasons below a step) is not part of it; a step that cannot be read is never left out.
+A plan is a run of actions: numbered steps that count on, or lines one below the other. What stands around it
+(headings, remarks, reasons below a step) is not part of it; a step that cannot be read is never left out.
 """
 
 import re
@@ -79,7 +79,7 @@ class Run:
 
 def read_plans(text: str) -> list[list[Action]]:
     r"""
-    The different plans that a text states: what stands between `[PLAN]` and `[PLAN END]`, else in boxes, else all of it.
+    The different plans that a text states: between `[PLAN]` and `[PLAN END]`, else in boxes, else anywhere.
 
     Args:
         text (`str`): The text of an answer thought.
@@ -123,8 +123,9 @@ def _runs(text: str) -> list[Run]:
         if _begins_anew(run, number, actions):
             run = Run()
             runs.append(run)
+        run.is_closed = run.is_closed and number is None and not actions
         if number is not None:
-            run.number, run.is_closed = number, False
+            run.number = number
             run.unread = run.unread or unread
         run.is_pddl = line[0] == "(" if actions else run.is_pddl
         is_repeated = number is None and run.number is not None  # below a numbered step: its action in other words
@@ -149,7 +150,7 @@ def _is_remark(line: str) -> bool:
 
 
 def _actions(step: str) -> tuple[list[Action], str]:
-    """The actions that a step begins with and goes on with, and the step itself if it tells what it cannot be read for."""
+    """The actions that a step begins with and goes on with; the step itself if it tells to do anything else."""
     rest, found = REMARK.sub(" ", step).strip(), []
     while label := LABEL.match(rest):
         rest = rest[label.end() :]
