@@ -11,7 +11,8 @@ SYMBOLS = {
     "−": "-", "–": "-", "‒": "-", "‑": "-", "×": r"\times ", "·": r"\cdot ", "÷": r"\div ", "π": r"\pi ",
     "∞": r"\infty ", "°": r"^\circ ", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
     "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "²": "^2", "³": "^3", "≤": r"\le ", "≥": r"\ge ", "≠": r"\neq ",
-    r"\ne": r"\neq ", "<=": r"\le ", ">=": r"\ge ", "∪": r"\cup ", "∈": r"\in ", "％": r"\%", "≡": r"\equiv ", "…": r"\ldots ", r"\!": "", r"\dfrac": r"\frac",
+    r"\ne": r"\neq ", "<=": r"\le ", ">=": r"\ge ", "∪": r"\cup ",
+    "∈": r"\in ", "％": r"\%", "≡": r"\equiv ", "…": r"\ldots ", r"\!": "", r"\dfrac": r"\frac",
     r"\tfrac": r"\frac", r"\cfrac": r"\frac", r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lt": "<", r"\gt": ">",
     "、": ", ", "，": ", ", "：": ":",
 }  # fmt: skip
