@@ -137,9 +137,9 @@ def answer_key(text: str, verifier: str) -> str | None:
         return answer.strip() or None
     if (stated := final_answer(answer)) is None or len(stated) > MAX_LENGTH:
         return stated
-    from .math_notation import normalize
+    from .math_notation import normalize, split_unit
 
-    key = re.sub(r"\s+|(?<=\d),(?=\d{3}(?!\d))", "", normalize(stated)).casefold()
+    key = re.sub(r"\s+|(?<=\d),(?=\d{3}(?!\d))", "", split_unit(normalize(stated))[0]).casefold()
     return str(_as_fraction(key) if RATIONAL.fullmatch(key) else key)
 
 
