@@ -24,7 +24,7 @@ from hf_treecot.errors import VerifierError
 from hf_treecot.problems.loading import load_problems
 from hf_treecot.problems.sources import load_rows
 from hf_treecot.verifiers import load_verifier, prepare_verifier
-from hf_treecot.verifiers.planning import parse_plan
+from hf_treecot.verifiers.plan_text import read_plans
 from hf_treecot.verifiers.worker import VerifierPool
 
 
@@ -73,7 +73,7 @@ def real_cases(data: Path) -> Iterator[Case]:
                 for case in stated_cases(problem.answer, problem):
                     yield Case(f"{name}: {case.kind}", problem, case.completion, case.right)
     for row, problem in zip(load_rows(str(data / PLANBENCH), ""), load_problems(str(data / PLANBENCH)), strict=True):
-        for completion in written(parse_plan(row["ground_truth_plan"])):
+        for completion in written(read_plans(row["ground_truth_plan"])[0]):
             yield Case("PlanBench: gold plan", problem, completion, True)
         yield Case("PlanBench: gold plan + a line", problem, f"{row['ground_truth_plan']}\nand so on", False)
     yield from instruction_cases(load_problems(str(data / IFEVAL)), "IFEval")

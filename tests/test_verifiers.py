@@ -14,7 +14,7 @@ from hf_treecot.base import Problem, Verdict
 from hf_treecot.errors import InvalidInputError, VerifierError
 from hf_treecot.problems.generators import generate_problems
 from hf_treecot.verifiers import BUILT_IN, load_verifier
-from hf_treecot.verifiers.extraction import final_answer, last_boxed
+from hf_treecot.verifiers.extraction import boxed, final_answer
 from hf_treecot.verifiers.letters import count_letters
 from hf_treecot.verifiers.worker import VerifierPool
 
@@ -38,8 +38,8 @@ def problem(answer, verifier):
         ("no box", None),
     ],
 )
-def test_last_boxed(text, expected):
-    assert last_boxed(text) == expected
+def test_the_last_box(text, expected):
+    assert (boxed(text) or [None])[-1] == expected
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_answers_must_be_earned(gold):
         (r"\boxed{42 \text{ (or 41)}}", "unparseable"),
         (r"\boxed{\ne 42}", "unparseable"),
         (r"\boxed{41 = 42}", "wrong"),
-        (r"\boxed{__import__('os').system('true') or 42}", "wrong"),
-        (r"\boxed{@@ 42}", "wrong"),
+        (r"\boxed{__import__('os').system('true') or 42}", "unparseable"),
+        (r"\boxed{@@ 42}", "unparseable"),
         ("6 times 7 are 42", "no_answer"),
         (r"\boxed{" + "{" * 100_000 + "42" + "}" * 100_000 + "}", "unparseable"),
         (r"\boxed{" * 100_000, "no_answer"),
@@ -274,7 +274,7 @@ def test_a_hung_worker_whose_parent_is_killed_ends_itself(tmp_path):
 async def test_a_real_expression_that_never_ends_is_killed():
     async with VerifierPool(time_limit=1.5) as pool:
         with pytest.raises(VerifierError, match="checking took more than 1.5 s, so it was killed"):
-            await pool.verify(r"\boxed{99999999!}", problem("1", "math"))
+            await pool.verify(r"\boxed{(x^2-1)^{9000}}", problem(r"(x+1)^{9000}(x-1)^{9000}", "math"))
 
 
 @pytest.mark.parametrize(

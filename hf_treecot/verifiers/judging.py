@@ -137,9 +137,9 @@ def answer_key(text: str, verifier: str) -> str | None:
         return answer.strip() or None
     if (stated := final_answer(answer)) is None or len(stated) > MAX_LENGTH:
         return stated
-    from .math import normalize
+    from .math_notation import normalize, split_unit
 
-    key = re.sub(r"\s+|(?<=\d),(?=\d{3}(?!\d))", "", normalize(stated)).casefold()
+    key = re.sub(r"\s+|(?<=\d),(?=\d{3}(?!\d))", "", split_unit(normalize(stated))[0]).casefold()
     return str(_as_fraction(key) if RATIONAL.fullmatch(key) else key)
 
 
@@ -156,10 +156,10 @@ def _as_fraction(text: str) -> Fraction | str:
 
 
 def _plan_key(text: str) -> str | None:
-    from .planning import NotAnAction, parse_plan, stated_plans
+    from .plan_text import NotAnAction, read_plans
 
-    plans = stated_plans(text)
     try:
-        return str(parse_plan(plans[-1])) if plans else None
+        plans = read_plans(text)
     except NotAnAction:
         return None
+    return str(plans[-1]) if plans else None

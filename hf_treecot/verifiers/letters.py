@@ -6,12 +6,16 @@ from ..base import Problem, Verdict
 from .extraction import candidate_answers
 
 
-VERSION = "2"
+VERSION = "3"
 # "What is the sum of the counts of e and u in subsensual?", and all other phrasings of the seed data
 QUESTION = re.compile(
     r"\b([a-z]) and ([a-z])\b.*\bin (?:the word )?[\"'“‘]?([a-z]+)[\"'”’]?\s*[.?!]*\s*$", re.IGNORECASE
 )
-NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?![\w.]*\d)")
+NUMBER = re.compile(
+    r"(?:\$|\\\(|\\text\{)?\s*([-+]?\d{1,9})(?:\.0+)?\s*(?:\$|\\\)|\})?"
+    r"(?:\s*(?:\\text\{)?\s*(?:times|letters?|occurrences?|in (?:total|all))\s*\}?)?\.?",
+    re.IGNORECASE | re.ASCII,
+)
 MAX_LENGTH = 2_000
 
 
@@ -34,7 +38,8 @@ def count_letters(question: str) -> int | None:
 
 def verify(completion: str, problem: Problem) -> Verdict:
     """
-    Compare the stated number with the gold one. Every answer that the thought states must be right.
+    Compare the stated number with the gold one. Every answer that the thought states must be right, and be a whole
+    number, not a text in which one occurs.
 
     Args:
         completion (`str`): The text of an answer thought.
@@ -52,11 +57,12 @@ def verify(completion: str, problem: Problem) -> Verdict:
     answers = candidate_answers(completion)
     if not answers:
         return Verdict(0.0, None, "no_answer")
-    numbers = [NUMBER.findall(answer) if len(answer) <= MAX_LENGTH else [] for answer in answers]
-    if any(len(found) != 1 for found in numbers):
+    numbers = [NUMBER.fullmatch(answer.strip()) if len(answer) <= MAX_LENGTH else None for answer in answers]
+    if None in numbers:
         return Verdict(0.0, answers[-1][:MAX_LENGTH], "unparseable")
-    stated = {int(found[0]) for found in numbers}
+    stated = {int(number.group(1)) for number in numbers}
+    shown = numbers[-1].group(1)
     if len(stated) > 1:
-        return Verdict(0.0, numbers[-1][0], "ambiguous")
+        return Verdict(0.0, shown, "ambiguous")
     right = stated == {gold}
-    return Verdict(float(right), numbers[-1][0], "right" if right else "wrong")
+    return Verdict(float(right), shown, "right" if right else "wrong")
