@@ -4,12 +4,17 @@ By plain HTTP: OpenAI's own client would add headers from the environment, crede
 """
 
 import math
+from collections.abc import Mapping
+from functools import partial
+from pathlib import PurePath
 from typing import Any
 
 from ..errors import EngineError, InvalidInputError, TransientEngineError
+from .chat_template import tokenizer_digests
 from .engine import Completion, EngineIdentity, Request
 from .server import (
     SAMPLE,
+    NeutralSettings,
     ServerLimits,
     ServerOptions,
     ask_json,
@@ -26,22 +31,47 @@ from .server import (
 
 DEFAULT_CONCURRENCY = 64  # these servers do not tell; what they cannot run at once waits there
 
+# Settings that do nothing, by the server's name in `/v1/models`. vLLM and SGLang would take the first three from the
+# model's generation_config.json; llama.cpp has defaults of its own, and would take the nucleus before the temperature.
+STANDARD = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
+VLLM = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+LLAMA_CPP = {
+    "top_k": 0, "min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0, "dry_multiplier": 0.0, "xtc_probability": 0.0,
+    "top_n_sigma": -1.0, "dynatemp_range": 0.0, "mirostat": 0, "samplers": ["temperature", "top_p"],
+}  # fmt: skip
+NEUTRAL = {
+    "vllm": {**STANDARD, **VLLM},
+    "sglang": {**STANDARD, **VLLM},
+    "llamacpp": {**STANDARD, **LLAMA_CPP},
+}
+NEUTRAL_ANYWHERE = {**STANDARD, **LLAMA_CPP, **VLLM}
+
 
 class OpenAIEngine:
     """
     A server of OpenAI's completions as an engine. Made by [`OpenAIEngine.connect`]; retries are the pool's.
 
     Args:
-        url (`str`): Base URL, as of [`~server.check_url`], with or without `/v1`.
+        url (`str`): Base URL, as in [`~server.check_url`], with or without `/v1`.
         identity ([`EngineIdentity`]): What trees record of it.
         tokenizer (`~transformers.PreTrainedTokenizerBase`): The model's.
         limits ([`ServerLimits`]): What it takes.
         token (`str`, *optional*): Sent with every request.
+        neutral (`Mapping[str, Any]`): Settings by which the server's own do nothing.
     """
 
-    def __init__(self, url: str, identity: EngineIdentity, tokenizer, limits: ServerLimits, token: str | None = None):
+    def __init__(
+        self,
+        url: str,
+        identity: EngineIdentity,
+        tokenizer,
+        limits: ServerLimits,
+        token: str | None = None,
+        neutral: Mapping[str, Any] = NEUTRAL_ANYWHERE,
+    ):
         self.url, self.identity, self.tokenizer, self.limits = _base(url), identity, tokenizer, limits
         self._token = token
+        self._neutral = NeutralSettings(self.url, neutral)
         self._client = new_client(token, limits.max_concurrent_requests)
 
     @classmethod
@@ -50,18 +80,20 @@ class OpenAIEngine:
         Ask a server what it serves, and see that it works: it writes a token, and counts a prompt as we do.
 
         Args:
-            url (`str`): Base URL, as of [`~server.check_url`].
+            url (`str`): Base URL, as in [`~server.check_url`].
             options ([`ServerOptions`]): What the user says of it.
             tokenizer (`~transformers.PreTrainedTokenizerBase`, *optional*): Instead of loading one.
 
         Raises:
-            InvalidInputError: It is no such server, does not serve the model, wants a token, or the tokenizer is
+            InvalidInputError: It is not such a server, does not serve the model, wants a token, or the tokenizer is
                 another.
             TransientEngineError: It cannot be reached, or does not answer yet.
         """
         async with new_client(options.token) as client:
             models = await _models(client, _base(url), options.token)
-        model = check_model(url, options.model, list(models))
+            model = check_model(url, options.model, list(models))
+            owner = models[model].get("owned_by")
+            told = await _identity(client, _base(url), options.token, owner)
         name = options.tokenizer or model
         tokenizer = tokenizer or load_tokenizer(name, options.trust_remote_code)
         max_length = models[model].get("max_model_len")
@@ -70,7 +102,8 @@ class OpenAIEngine:
             max_input_tokens=max_length,
             max_total_tokens=max_length,
         )
-        engine = cls(url, EngineIdentity("openai", model), tokenizer, limits, options.token)
+        identity = EngineIdentity("openai", model, **told, **tokenizer_digests(tokenizer))
+        engine = cls(url, identity, tokenizer, limits, options.token, NEUTRAL.get(owner, NEUTRAL_ANYWHERE))
         try:
             sample = Request(SAMPLE, (), 1, 0.0, 1.0, 1)
             try:
@@ -111,13 +144,16 @@ class OpenAIEngine:
         }
         if request.stop:
             body["stop"] = list(request.stop)
-        answer = await ask_json(self._client, "POST", f"{self.url}/v1/completions", self._token, body)
+        answer = await self._neutral.ask(partial(self._ask, body))
         try:
             return self._read(answer["choices"][0], answer["usage"], request)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise TransientEngineError(
                 f"server {self.url} sent an answer that is no completion ({type(error).__name__})"
             ) from None
+
+    async def _ask(self, body: Mapping[str, Any], neutral: Mapping[str, Any]) -> Any:
+        return await ask_json(self._client, "POST", f"{self.url}/v1/completions", self._token, {**body, **neutral})
 
     def _read(self, choice: dict[str, Any], usage: dict[str, Any], request: Request) -> Completion:
         log_probabilities = choice.get("logprobs") or {}
@@ -151,6 +187,36 @@ def _finish_reason(choice: dict[str, Any]) -> str:
         return "length"
     told = [choice[key] for key in ("stop_reason", "matched_stop") if key in choice]
     return "eos" if told and not isinstance(told[0], str) else "stop"
+
+
+async def _identity(client, url: str, token: str | None, owner: str | None) -> dict[str, str]:
+    """Revision, precision, quantisation and version, as far as a server tells them."""
+    if owner == "sglang":
+        info = await _tell(client, f"{url}/get_server_info", token)
+        version = info.get("version")
+        found = {name: info.get(name) for name in ("revision", "dtype", "quantization")}
+    elif owner == "llamacpp":
+        info = await _tell(client, f"{url}/props", token)
+        version = info.get("build_info")
+        # The file's name has its quantisation; its place on the server's disk is nobody's business.
+        found = {"quantization": info.get("model_ftype") or PurePath(str(info.get("model_path") or "")).name}
+    else:
+        version, found = (await _tell(client, f"{url}/version", token)).get("version"), {}
+    found["version"] = " ".join(str(part) for part in (owner, version) if part)
+    return {name: str(value) for name, value in found.items() if value}
+
+
+async def _tell(client, url: str, token: str | None) -> dict[str, Any]:
+    """What a server says of itself; nothing if it has no such page. One that fails is asked again later."""
+    try:
+        info = await ask_json(client, "GET", url, token)
+    except TransientEngineError as error:
+        if error.status in (None, 408, 429, 502, 503, 504):
+            raise
+        return {}
+    except EngineError:
+        return {}
+    return info if isinstance(info, dict) else {}
 
 
 async def _models(client, url: str, token: str | None) -> dict[str, dict]:
