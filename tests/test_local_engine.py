@@ -9,7 +9,9 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    BloomConfig,
     Gemma3TextConfig,
+    GPTNeoConfig,
     LlamaConfig,
     MistralConfig,
     Qwen2Config,
@@ -222,6 +224,33 @@ async def test_attention_is_the_models_own(tokenizer, attention, window):
             expected = model.generate(**ids, max_new_tokens=20, do_sample=False)[0, ids["input_ids"].shape[1] :]
             text = tokenizer.decode(expected).removesuffix(tokenizer.eos_token).rstrip("\ufffd")
             assert completion.text == text
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            GPTNeoConfig(num_layers=2, num_heads=4, attention_types=[[["global", "local"], 1]]),
+            "differ by",
+        ),  # its window
+        (BloomConfig(n_layer=2, n_head=4, max_position_embeddings=256), "cannot be run here .ValueError"),
+    ],
+)
+def test_models_that_heed_no_mask_are_refused(tokenizer, config, message):
+    config.update({"hidden_size": 32, "vocab_size": len(tokenizer), "initializer_range": 0.3, "window_size": 6})
+    config.update({"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None})
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    with pytest.raises(InvalidInputError, match=f"{message}.*serve it with text-generation-inference"):
+        LocalEngine(model, tokenizer)
+
+
+async def test_scores_that_are_not_numbers_are_a_failure(tokenizer):
+    engine = engine_of(tokenizer)
+    engine._forward = lambda tokens, *_: torch.full((len(tokens), len(tokenizer)), torch.nan)
+    with pytest.raises(EngineError, match="its scores are not numbers"):
+        await engine.generate(Request("x", (), 1, 1.0, 1.0, 0))
     engine.close()
 
 

@@ -14,11 +14,11 @@ from starlette.routing import Route
 
 from hf_treecot.engines.chat_template import tokenizer_digests
 from hf_treecot.engines.engine import Completion, EngineIdentity, Request
+from hf_treecot.engines.neutral_settings import _refused_fields
 from hf_treecot.engines.openai import OpenAIEngine, _finish_reason
 from hf_treecot.engines.server import (
     ServerLimits,
     ServerOptions,
-    _refused_fields,
     check_url,
     load_tokenizer,
     read_completion,

@@ -4,21 +4,18 @@ One thread owns the model. Requests join the running batch as slots become free,
 settings and stop strings, and leave it as they finish; a prefix that several requests share is computed once.
 """
 
-import asyncio
-import contextlib
 import logging
 import queue
 import threading
 import time
-from dataclasses import dataclass, field
 
-import numpy
 import torch
 
 from ..errors import ContextLengthError, EngineError, InvalidInputError
 from .chat_template import render_messages
-from .engine import UNFINISHED_CHARACTER, Completion, EngineIdentity, Request
+from .engine import Completion, EngineIdentity, Request
 from .local_model import AttentionMask, check_model, end_tokens, identify, load_model
+from .local_rows import Row, RowReader
 from .sampling import sample
 from .slot_cache import PathCache, SlotCache
 
@@ -26,28 +23,9 @@ from .slot_cache import PathCache, SlotCache
 logger = logging.getLogger(__name__)
 GATHER_SECONDS = 0.003  # callers of one expansion arrive within this time
 ADMIT_EVERY = 8  # steps: a prefill for every newcomer would stall those who run
+TOLERANCE = {torch.float32: 0.01, torch.float64: 0.01}  # of what a batch changes; a wrong mask changes far more
+ROUGH_TOLERANCE = 0.5  # of other precisions, in which an expert of a mixture may be chosen by the rounding
 SMALL_MODEL = 20_000_000  # parameters: below, a second thread costs more than it gives
-
-
-@dataclass
-class Row:
-    """A request in the running batch."""
-
-    request: Request
-    prompt: list[int]
-    future: asyncio.Future
-    loop: asyncio.AbstractEventLoop
-    uniforms: numpy.ndarray
-    budget: int
-    stop_ends: set[str]
-    generated: list[int] = field(default_factory=list)
-    log_probability: float = 0.0
-    done: bool = False  # its caller has an answer
-
-    @property
-    def tokens(self) -> list[int]:
-        """The prompt and what is generated so far."""
-        return self.prompt + self.generated
 
 
 class LocalEngine:
@@ -65,7 +43,8 @@ class LocalEngine:
         identity ([`EngineIdentity`], *optional*): What trees record of it.
 
     Raises:
-        InvalidInputError: The model has attention of another kind, or there is no chat template.
+        InvalidInputError: The model has attention of another kind, computes something else in a batch than alone, or
+            there is no chat template.
 
     Example:
 
@@ -96,10 +75,9 @@ class LocalEngine:
             num_threads = 1
         self._num_threads = num_threads
         self._mask = AttentionMask(model)
-        self._eos = end_tokens(model, tokenizer)
-        self._pieces: dict[int, str] = {}
+        self._reader = RowReader(tokenizer, end_tokens(model, tokenizer))
         self._path_cache_bytes = path_cache_bytes
-        self._forget()
+        self._check_batches()
         self._waiting: queue.SimpleQueue[Row | None] = queue.SimpleQueue()
         self._steps_since_admission = 0
         self._closed = False
@@ -158,10 +136,7 @@ class LocalEngine:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="treecot-local-engine", daemon=True)
             self._thread.start()
-        loop = asyncio.get_running_loop()
-        uniforms = numpy.random.default_rng(request.seed).random(budget)
-        stop_ends = {stop[-1] for stop in request.stop}
-        row = Row(request, prompt, loop.create_future(), loop, uniforms, budget, stop_ends)
+        row = Row.of(request, prompt, budget)
         self._waiting.put(row)
         return await row.future
 
@@ -202,7 +177,7 @@ class LocalEngine:
             except Exception as error:
                 failed = EngineError(f"model {self.identity.model!r} failed: {_describe(error)}")
                 failed.__cause__ = error
-                _resolve(row, failed)
+                row.answer(failed)
                 self._forget()
 
     def _forget(self) -> None:
@@ -210,6 +185,37 @@ class LocalEngine:
         self._rows: list[Row] = []  # row i lives in slot i
         self._cache = SlotCache(self.model.config.num_hidden_layers, self.max_batch_size)
         self._paths = PathCache(self._path_cache_bytes)
+
+    def _check_batches(self) -> None:
+        """
+        See that the model heeds positions and masks: not all do, and what they write would be wrong without a word.
+
+        Raises:
+            InvalidInputError: Rows of two lengths have other scores together than each alone.
+        """
+        vocabulary, device = self.model.config.vocab_size, self.model.device
+        rows = [[i % vocabulary for i in range(1, 1 + min(n, self.max_length))] for n in (3, 12)]
+        positions = torch.tensor([[len(row) - 1] for row in rows], device=device)
+        self._forget()
+        self._cache = SlotCache(self.model.config.num_hidden_layers, len(rows))
+        try:
+            with torch.inference_mode():
+                alone = [self.model(torch.tensor([row], device=device), use_cache=False).logits[0, -1] for row in rows]
+                self._prefill([row[:-1] for row in rows], 0)
+                self._cache.open(0, len(rows), positions, longest := int(positions.max()) + 1)
+                together = self._forward(torch.tensor([row[-1:] for row in rows], device=device), positions, longest)
+                difference = float((together - torch.stack(alone)).norm() / torch.stack(alone).norm())
+        except Exception as error:  # whatever a model that is not made for this does
+            raise InvalidInputError(
+                f"model {self.identity.model!r} cannot be run here ({_describe(error)}): try another dtype, or serve "
+                "it with text-generation-inference or vLLM instead"
+            ) from error
+        self._forget()
+        if not difference < TOLERANCE.get(self.model.dtype, ROUGH_TOLERANCE):
+            raise InvalidInputError(
+                f"model {self.identity.model!r} computes something else in a batch than alone (its scores differ by "
+                f"{difference:.0%}): serve it with text-generation-inference or vLLM instead"
+            )
 
     def _newcomers(self) -> list[Row]:
         """Requests that join now: at once if nothing runs, else when a few steps have passed."""
@@ -289,7 +295,7 @@ class LocalEngine:
             return
         device = self.model.device
         last = [(row.generated or row.prompt)[-1] for row in rows]
-        positions = torch.tensor([len(row.prompt) + len(row.generated) - 1 for row in rows])
+        positions = torch.tensor([row.length - 1 for row in rows])
         longest = int(positions.max()) + 1
         positions = positions.unsqueeze(1).to(device)
         self._cache.open(0, len(rows), positions, longest)
@@ -299,55 +305,10 @@ class LocalEngine:
         tokens, log_probabilities = sample(logits, temperature, top_p, uniform)
         finished = []
         for i, (token, log_probability) in enumerate(zip(tokens.tolist(), log_probabilities.tolist(), strict=True)):
-            if self._advance(rows[i], token, log_probability):
+            if self._reader.advance(rows[i], token, log_probability):
                 finished.append(i)
         for i in reversed(finished):
             self._release(i)
-
-    def _advance(self, row: Row, token: int, log_probability: float) -> bool:
-        """Give a row its next token; whether it is done. If that fails it is as it was."""
-        before = row.log_probability
-        row.generated.append(token)
-        row.log_probability += log_probability
-        try:
-            return row.future.cancelled() or self._finish(row)
-        except Exception:
-            row.generated.pop()
-            row.log_probability = before
-            raise
-
-    def _finish(self, row: Row) -> bool:
-        """Whether a row is done after its last token; answers its caller if so."""
-        token = row.generated[-1]
-        if token in self._eos:
-            reason, text = "eos", self._text(row, len(row.generated) - 1)
-        else:
-            text = None
-            if any(end in self._piece(token) for end in row.stop_ends):
-                text = self._text(row, len(row.generated))
-                cut = min((i for stop in row.request.stop if (i := text.find(stop)) >= 0), default=None)
-                text = None if cut is None else text[:cut]
-            if text is not None:
-                reason = "stop"
-            elif len(row.generated) >= row.budget:
-                reason, text = "length", self._text(row, len(row.generated)).rstrip(UNFINISHED_CHARACTER)
-            else:
-                return False
-        _resolve(row, Completion(text, reason, len(row.prompt), len(row.generated), row.log_probability))
-        return True
-
-    def _piece(self, token: int) -> str:
-        """The text of one token; a stop string can only be complete when its last character has come."""
-        if token not in self._pieces:
-            self._pieces[token] = self.tokenizer.decode([token])
-        return self._pieces[token]
-
-    def _text(self, row: Row, count: int) -> str:
-        """The first `count` generated tokens as text, decoded in context, since some tokenizers trim a first space."""
-        context = row.prompt[-4:]
-        options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
-        before = self.tokenizer.decode(context, **options)
-        return self.tokenizer.decode(context + row.generated[:count], **options)[len(before) :]
 
     def _release(self, slot: int) -> None:
         """Free a slot: remember its path, and move the last row into it so that the batch stays dense."""
@@ -358,23 +319,8 @@ class LocalEngine:
         last = self._rows.pop()
         if slot < len(self._rows):
             self._rows[slot] = last
-            self._cache.copy_row(len(self._rows), slot, len(last.prompt) + len(last.generated) - 1)
+            self._cache.copy_row(len(self._rows), slot, last.length - 1)
 
 
 def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-
-def _resolve(row: Row, result: Completion | EngineError) -> None:
-    """Answer a caller in its own event loop."""
-    row.done = True
-
-    def answer() -> None:
-        if not row.future.done():
-            if isinstance(result, EngineError):
-                row.future.set_exception(result)
-            else:
-                row.future.set_result(result)
-
-    with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits any more
-        row.loop.call_soon_threadsafe(answer)

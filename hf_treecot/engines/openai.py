@@ -12,9 +12,9 @@ from typing import Any
 from ..errors import EngineError, InvalidInputError, TransientEngineError
 from .chat_template import tokenizer_digests
 from .engine import Completion, EngineIdentity, Request
+from .neutral_settings import OPENAI_ANYWHERE, OPENAI_SETTINGS, NeutralSettings
 from .server import (
     SAMPLE,
-    NeutralSettings,
     ServerLimits,
     ServerOptions,
     ask_json,
@@ -30,21 +30,6 @@ from .server import (
 
 
 DEFAULT_CONCURRENCY = 64  # these servers do not tell; what they cannot run at once waits there
-
-# Settings that do nothing, by the server's name in `/v1/models`. vLLM and SGLang would take the first three from the
-# model's generation_config.json; llama.cpp has defaults of its own, and would take the nucleus before the temperature.
-STANDARD = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
-VLLM = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
-LLAMA_CPP = {
-    "top_k": 0, "min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0, "dry_multiplier": 0.0, "xtc_probability": 0.0,
-    "top_n_sigma": -1.0, "dynatemp_range": 0.0, "mirostat": 0, "samplers": ["temperature", "top_p"],
-}  # fmt: skip
-NEUTRAL = {
-    "vllm": {**STANDARD, **VLLM},
-    "sglang": {**STANDARD, **VLLM},
-    "llamacpp": {**STANDARD, **LLAMA_CPP},
-}
-NEUTRAL_ANYWHERE = {**STANDARD, **LLAMA_CPP, **VLLM}
 
 
 class OpenAIEngine:
@@ -67,7 +52,7 @@ class OpenAIEngine:
         tokenizer,
         limits: ServerLimits,
         token: str | None = None,
-        neutral: Mapping[str, Any] = NEUTRAL_ANYWHERE,
+        neutral: Mapping[str, Any] = OPENAI_ANYWHERE,
     ):
         self.url, self.identity, self.tokenizer, self.limits = _base(url), identity, tokenizer, limits
         self._token = token
@@ -103,7 +88,7 @@ class OpenAIEngine:
             max_total_tokens=max_length,
         )
         identity = EngineIdentity("openai", model, **told, **tokenizer_digests(tokenizer))
-        engine = cls(url, identity, tokenizer, limits, options.token, NEUTRAL.get(owner, NEUTRAL_ANYWHERE))
+        engine = cls(url, identity, tokenizer, limits, options.token, OPENAI_SETTINGS.get(owner, OPENAI_ANYWHERE))
         try:
             sample = Request(SAMPLE, (), 1, 0.0, 1.0, 1)
             try:

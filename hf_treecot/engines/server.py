@@ -3,11 +3,10 @@
 This module knows HTTP and what may go wrong on it. It must not know which server is asked, nor when to ask again.
 """
 
-import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,16 +16,8 @@ from .chat_template import render_messages
 from .engine import UNFINISHED_CHARACTER, Completion, Request
 
 
-logger = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
 # All that httpx raises: of a connection, of an answer that cannot be decoded, of redirects, URLs, cookies, streams.
 HTTPX_ERRORS = (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError)
-# What the servers' messages say of a field that they do not know: OpenAI, pydantic and others.
-UNKNOWN_FIELD = re.compile(
-    r"unknown|unrecogni[sz]ed|unexpected|unsupported|extra (inputs|fields)|extra_forbidden|additional propert"
-    r"|not (permitted|allowed|supported|recogni[sz]ed)",
-    re.IGNORECASE,
-)
 # What the servers' messages say of a prompt that is too long: TGI (two), vLLM and SGLang, llama.cpp, OpenAI.
 TOO_LONG = re.compile(
     r"`inputs` must have less than|`inputs` tokens \+ `max_new_tokens` must be|context length|context size"
@@ -198,59 +189,6 @@ def read_completion(
 
 def _cut(text: str, stops: Sequence[str]) -> str:
     return text[: min((i for stop in stops if (i := text.find(stop)) >= 0), default=len(text))]
-
-
-class NeutralSettings:
-    """
-    Sampling settings that are stated in every request, since a server has values of its own where nothing is said.
-
-    A server that refuses some of them gets the others.
-
-    Args:
-        url (`str`): The server.
-        fields (`Mapping[str, Any]`): Its names of the settings, and the values with which they do nothing.
-    """
-
-    def __init__(self, url: str, fields: Mapping[str, Any]):
-        self.url, self.fields = url, dict(fields)
-
-    async def ask(self, send: Callable[[Mapping[str, Any]], Awaitable[Answer]]) -> Answer:
-        """
-        Send a request with them.
-
-        Args:
-            send (`Callable`): `await send(fields)` gives the answer.
-
-        Raises:
-            EngineError: Whatever `send` raised, unless it was of these fields.
-        """
-        before = self.fields
-        while True:
-            fields = self.fields
-            try:
-                answer = await send(fields)
-            except EngineError as error:
-                refused = _refused_fields(error, fields)
-                if not refused:
-                    self.fields = before  # it was not of them
-                    raise
-                self.fields = {name: value for name, value in self.fields.items() if name not in refused}
-            else:
-                if dropped := sorted(before.keys() - fields.keys()):
-                    logger.warning(
-                        "server %s refuses %s: they are left out, and the server's own values hold",
-                        self.url,
-                        ", ".join(dropped),
-                    )
-                return answer
-
-
-def _refused_fields(error: EngineError, fields: Mapping[str, Any]) -> set[str]:
-    """Those of the fields that a server refuses, by its message; all if it does not name the one that it refuses."""
-    if type(error) is not EngineError or error.status not in (400, 422):
-        return set()
-    named = {name for name in fields if re.search(rf"\b{name}\b", str(error))}
-    return named or (set(fields) if UNKNOWN_FIELD.search(str(error)) else set())
 
 
 def failure(url: str, response: httpx.Response, token: str | None) -> EngineError:

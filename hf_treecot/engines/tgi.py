@@ -12,10 +12,10 @@ from huggingface_hub.errors import HTTPError, TextGenerationError
 from ..errors import ContextLengthError, EngineError, InvalidInputError, TransientEngineError
 from .chat_template import tokenizer_digests
 from .engine import Completion, EngineIdentity, Request
+from .neutral_settings import TGI_SETTINGS, NeutralSettings
 from .server import (
     HTTPX_ERRORS,
     SAMPLE,
-    NeutralSettings,
     ServerLimits,
     ServerOptions,
     ask_json,
@@ -33,8 +33,6 @@ from .server import (
 
 
 NO_TOKEN = "-"  # noqa: S105  `AsyncInferenceClient` would send the user's Hub token to any server if it is given none
-# It takes no value of top_k and typical_p that does nothing; left out, they do nothing.
-NEUTRAL = {"repetition_penalty": 1.0, "frequency_penalty": 0.0, "watermark": False}
 FINISH_REASONS = {"length": "length", "eos_token": "eos", "stop_sequence": "stop"}
 
 
@@ -70,7 +68,7 @@ class TGIEngine:
     def __init__(self, url: str, identity: EngineIdentity, tokenizer, limits: ServerLimits, token: str | None = None):
         self.url, self.identity, self.tokenizer, self.limits = url, identity, tokenizer, limits
         self._token = token
-        self._neutral = NeutralSettings(url, NEUTRAL)
+        self._neutral = NeutralSettings(url, TGI_SETTINGS)
         self._client = _ServerClient(provider="hf-inference", base_url=url, api_key=token or NO_TOKEN)
         self._client.connections = limits.max_concurrent_requests
 
