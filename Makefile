@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo quick space test browser quality style clean install
+.PHONY: demo quick space test test-fast browser docs quality style clean install
 
 install: $(VENV)/.installed
 
@@ -15,22 +15,27 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps lighteval==0.13.0 inspect-ai==0.3.285 botocore==1.44.5
-	$(BIN)/python -m hf_treecot.evaluation.compat
+	$(BIN)/python -m hf_treecot.evaluation.lighteval_compat
 	touch $@
 
 demo: install
-	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/speedrun.sh
+	$(BIN)/treecot demo
 
 # The same in three minutes, with a model that knows little.
 quick: install
-	PATH="$(CURDIR)/$(BIN):$$PATH" bash recipes/speedrun.sh --quick
+	$(BIN)/treecot demo --quick
 
 # Whatever is in SPACE goes to the app: make space SPACE="--source runs/mine"
 space: install
-	$(BIN)/python spaces/treecot/app.py $(SPACE)
+	$(BIN)/treecot space $(SPACE)
 
+# Two processes: a file's tests stay together, since they share what is slow to make.
 test: install browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# Everything but browsers, servers and training, in less than a minute.
+test-fast: install
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not browser and not servers and not training"
 
 # Chromium for the tests of the Space: one that is there, else Debian's, else Playwright's own.
 browser: install

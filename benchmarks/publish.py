@@ -73,7 +73,7 @@ def main():
         print(json.dumps(measure(Path(arguments.measure))))
         return
     hub = subprocess.Popen(
-        [sys.executable, "-m", "tests.servers.hub"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "hf_treecot.testing.hub"], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )  # fmt: skip
     settings = dict(pair.split("=", 1) for pair in hub.stdout.readline().split()[1:])
     try:

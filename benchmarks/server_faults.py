@@ -44,7 +44,7 @@ FAULTS = ["--backend", "scripted", "--fault-rate", "0.04"]
 
 
 async def build(options):
-    """What `recipes/build_trees.py` does, without its imports: the client is started many times."""
+    """What `treecot build` does, without its imports: the client is started many times."""
     arguments = EngineArguments(
         engine="tgi", servers=options.client, tokenizer=str(options.work / "tokenizer"), request_timeout=10.0,
         max_concurrent_requests=32,

@@ -28,6 +28,25 @@ def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="write the golden trees anew")
 
 
+# Files by what makes them slow, for `make test-fast`.
+MARKS = {
+    "browser": ("test_space_browser", "test_space_hub"),
+    "servers": ("test_builder", "test_cli_engines", "test_docs", "test_hub", "test_sharding", "test_pool"),
+    "training": (
+        "test_ablation", "test_callbacks", "test_cdpo_trainer", "test_cli_training", "test_cli_evaluate",
+        "test_masked_thought", "test_quickstart", "test_redi", "test_starter", "test_training_runs",
+        "test_lighteval_compat",
+    ),
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for mark, files in MARKS.items():
+            if item.path.stem in files:
+                item.add_marker(getattr(pytest.mark, mark))
+
+
 def pytest_unconfigure(config):
     shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
 
@@ -111,3 +130,11 @@ def dataset(tmp_path_factory):
     path = tmp_path_factory.mktemp("trees") / "run"
     asyncio.run(small_build(path))
     return str(path / "dataset")
+
+
+@pytest.fixture(scope="session")
+def paths(tmp_path_factory):
+    """Tiny models of every family that trainers are tested with, by the family's name."""
+    from .tiny_models import CONFIGS, save_tiny
+
+    return {family: save_tiny(tmp_path_factory.mktemp(family), family) for family in CONFIGS}

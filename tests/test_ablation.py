@@ -1,49 +1,39 @@
 import json
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from hf_treecot.evaluation.ablation import draw_figures, interval, table
+from hf_treecot.cli import ablation
+from hf_treecot.evaluation.comparison import ladder, plot
 
 from .test_builder import small_build
-from .test_recipes import run, tiny_model_directory  # noqa: F401
 from .test_selection import TREE, thoughts_of, tokenize
 
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
-from hf_treecot.cli import ablation
-
-
 def figures(right, no_answer):
-    return [{"problems": "letters", "temperature": 0.0, "right": right, "no_answer": no_answer}]
+    return [
+        {"task": "letters", "decoding": "greedy", "accuracy": right, "no_answer_rate": no_answer, "tokens": [9] * 4}
+    ]
 
 
-def test_intervals_are_those_of_a_proportion():
-    outcomes = np.array([[1] * 60 + [0] * 140])
-    mean, low, high = interval(outcomes)
-    half = 1.96 * (0.3 * 0.7 / 200) ** 0.5
-    assert mean == 0.3
-    assert (low, high) == pytest.approx((0.3 - half, 0.3 + half), abs=0.01)
-    # Seeds that agree on every problem say no more than one; those that disagree widen the interval.
-    assert interval(np.repeat(outcomes, 5, axis=0)) == pytest.approx((mean, low, high), abs=0.01)
-    assert interval(np.array([[1] * 100, [0] * 100])) == (0.5, 0.0, 1.0)
-    assert interval(np.ones((2, 50))) == pytest.approx((1.0, 1.0, 1.0))
-
-
-def test_table_and_plot(tmp_path):
-    by_seed = [{"a": figures([1, 1, 0, 0], [0, 0, 0, 1])}, {"a": figures([1, 1, 1, 1], [0, 0, 0, 0])}]
-    lines = table(["a"], {"a": "starter"}, by_seed).splitlines()
-    assert lines[0] == "| | letters, greedy |"
+def test_table_and_plot_over_seeds(tmp_path):
+    by_seed = [
+        {"base": figures([1, 1, 0, 0], [0, 0, 0, 1]), "sft": figures([0, 0, 0, 0], [1, 1, 1, 1])},
+        {"base": figures([1, 1, 1, 1], [0, 0, 0, 0]), "sft": figures([0, 0, 0, 0], [1, 1, 1, 1])},
+    ]
+    rows = ablation.rows_of(["base", "sft"], by_seed)
+    assert [row["accuracy"] for row in rows] == [0.75, 0.0]
+    lines = ladder(rows).splitlines()
+    assert lines[0] == "|  | letters, greedy |"
     assert lines[2].startswith("| starter | 75 % [25–100] (12 % [0–")
-    draw_figures(["a"], {"a": "starter"}, by_seed, tmp_path / "plot.png")
+    assert lines[3] == "| SFT, trees | 0 % [0–0] (100 % [100–100]) |"
+    plot(rows, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_stage_is_in_a_table_and_has_a_trainer():
     assert {name for names in ablation.TABLES.values() for name in names} == set(ablation.STAGES)
-    assert {stage.trainer for stage in ablation.STAGES.values()} == {"", "sft", "cdpo", "joint_sft_dpo"}
+    assert {stage.trainer for stage in ablation.STAGES.values()} == {"", "sft", "cdpo", "joint"}
 
 
 @pytest.mark.parametrize(
@@ -66,12 +56,12 @@ def test_a_random_chosen_chain_depends_on_the_seed_alone():
     assert chosen == [ablation.pairs([TREE], tokenize, "random", seed)[0]["chosen_length"] for seed in range(20)]
 
 
-def test_stages_run_once(run, tmp_path, monkeypatch, tiny_model_directory):  # noqa: F811
+def test_stages_run_once(run, tmp_path, monkeypatch, tiny_model_directory):
     # The tiny model is never right: trees that a rule wrote stand in for its own.
     async def build_of_a_rule(settings):
-        return await small_build(Path(settings.output_dir))
+        return await small_build(Path(settings.build.output_dir))
 
-    monkeypatch.setattr("build_trees.build", build_of_a_rule)
+    monkeypatch.setattr(ablation, "build", build_of_a_rule)
     args = ["--model", tiny_model_directory, "--seeds", 1, "--num_evaluated", 2, "--max_new_tokens", 4]
     result = run("ablation", *args, "--output_dir", "run", "--stages", "base", "sft", "dpo", "masking")
     assert result.returncode == 0, result.stderr
@@ -97,16 +87,8 @@ def test_stages_run_once(run, tmp_path, monkeypatch, tiny_model_directory):  # n
         (["--seeds", "0"], "seeds=0 is out of range"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_exit_code_2(run, tmp_path, args, message):  # noqa: F811
+def test_bad_input_is_one_clear_line_and_exit_code_2(run, tmp_path, args, message):
     result = run("ablation", "--output_dir", "run", *args)
     assert result.returncode == 2
     assert message in result.stderr.strip().splitlines()[-1]
     assert not (tmp_path / "run").exists()
-
-
-def test_help_explains_every_argument(run):  # noqa: F811
-    result = run("ablation", "--help")
-    assert result.returncode == 0
-    for field in ablation.Arguments.__dataclass_fields__.values():
-        assert f"--{field.name}" in result.stdout
-        assert field.metadata["help"]

@@ -1,13 +1,13 @@
-from pathlib import Path
-
 import pytest
 from accelerate import FullyShardedDataParallelPlugin
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
+from hf_treecot.cli.packaged import CONFIGS
 
-DIRECTORY = Path(__file__).parents[1] / "recipes" / "accelerate"
+
+DIRECTORY = CONFIGS / "accelerate"
 
 
 def launch_arguments(name):

@@ -8,8 +8,6 @@ from hf_treecot.errors import InvalidInputError
 from hf_treecot.problems.loading import load_problems
 from hf_treecot.trainers import (
     AnswerRateCallback,
-    CDPOConfig,
-    CDPOTrainer,
     JointSFTDPOConfig,
     JointSFTDPOTrainer,
     LogProbabilityAlarm,
@@ -83,7 +81,7 @@ def test_bad_values_are_refused(changes):
 
 
 @pytest.mark.parametrize(
-    ("args", "remedy"), [(None, "raise alpha or beta, or"), (SimpleNamespace(is_redi=True), "lower redi_alpha, or")]
+    ("args", "remedy"), [(None, "raise alpha or beta, or"), (SimpleNamespace(redi_alpha=0.8), "lower redi_alpha, or")]
 )
 def test_the_alarm_warns_once_when_chosen_answers_become_unlikely(transformers_log, args, remedy):
     alarm, state, control = LogProbabilityAlarm(max_fall=0.1), TrainerState(), TrainerControl()
@@ -109,25 +107,3 @@ def test_the_card_says_what_was_done(tmp_path):
         "joint-sft-dpo",
     ):
         assert text in card
-
-
-@pytest.mark.parametrize(
-    ("mask", "counted"), [(False, "all tokens of an answer"), (True, "the prefix that both share")]
-)
-def test_the_card_of_redi_says_its_own_loss(tmp_path, mask, counted):
-    trainer = CDPOTrainer(
-        save_tiny(tmp_path / "model"), train_dataset=token_pairs(),
-        args=CDPOConfig(
-            str(tmp_path / "run"), loss_type="redi", mask_shared_prefix=mask, max_steps=2, max_length=None,
-            report_to="none", bf16=False, use_cpu=True, disable_tqdm=True, logging_steps=1, save_strategy="no",
-        ),
-    )  # fmt: skip
-    trainer.train()
-    trainer.create_model_card("mine")
-    card = (tmp_path / "run" / "README.md").read_text()
-    fraction = "\\frac{\\log\\pi(\\text{%s})}{|\\text{%s}|}"
-    assert f"$-{fraction % (('chosen',) * 2)} + 0.8 {fraction % (('rejected',) * 2)}$" in card
-    for text in ("2505.24850", "xu2025harnessing", counted, "| redi/chosen |", "REDI on trees of thoughts"):
-        assert text in card
-    for text in ("sigma", "β", "rewards/", "cdpo"):
-        assert text not in card

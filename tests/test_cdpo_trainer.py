@@ -9,72 +9,18 @@ from trl import DPOConfig, DPOTrainer
 
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.trainers import CDPOConfig, CDPOTrainer, JointSFTDPOConfig, JointSFTDPOTrainer
-from hf_treecot.trainers.losses import preference_loss, redi_loss
+from hf_treecot.trainers.losses import preference_loss
 from hf_treecot.trainers.preference_data import check_rows
 
-from .tiny_models import (
-    CONFIGS,
-    SHAPE,
-    save_tiny,
-    text_pairs,
-    tiny_tokenizer,
-    token_pairs,
+from .pair_training import (
+    BATCHES,
+    log_probs,
+    loss_and_gradients,
+    make,
+    pair,
+    settings,
 )
-
-
-@pytest.fixture(scope="module")
-def paths(tmp_path_factory):
-    return {family: save_tiny(tmp_path_factory.mktemp(family), family) for family in CONFIGS}
-
-
-def settings(output_dir, **changes):
-    defaults = {
-        "output_dir": str(output_dir), "per_device_train_batch_size": 4, "learning_rate": 1e-2, "lr_scheduler_type":
-        "constant", "report_to": "none", "bf16": False, "use_cpu": True, "disable_tqdm": True, "logging_steps": 1,
-        "max_steps": 3, "save_strategy": "no", "max_length": None, "optim": "sgd", "max_grad_norm": 0.0,
-        "gradient_checkpointing": False,
-    }  # fmt: skip
-    return {**defaults, **changes}
-
-
-def make(trainer_class, path, tmp_path, data=None, model=None, **changes):
-    peft_config = changes.pop("peft_config", None)
-    config_class = {
-        DPOTrainer: DPOConfig, CDPOTrainer: CDPOConfig, JointSFTDPOTrainer: JointSFTDPOConfig,
-    }[trainer_class]  # fmt: skip
-    model = model or AutoModelForCausalLM.from_pretrained(path, dtype=changes.pop("dtype", torch.float32))
-    # Not the policy itself: at the start all log-ratios would be 0, and much of the loss untested.
-    with_reference = not peft_config and changes.get("loss_type") != "redi"
-    reference = None if not with_reference else AutoModelForCausalLM.from_pretrained(path, dtype=model.dtype)
-    if reference is not None:
-        torch.manual_seed(1)
-        for parameter in reference.parameters():
-            parameter.data += 0.05 * torch.randn_like(parameter)
-    data = token_pairs() if data is None else data
-    return trainer_class(
-        model=model, ref_model=reference, args=config_class(**settings(tmp_path, **changes)), train_dataset=data,
-        processing_class=tiny_tokenizer(), peft_config=peft_config,
-    )  # fmt: skip
-
-
-def loss_and_gradients(trainer, pairs=None):
-    """Of one batch of all pairs, at the weights that the trainer has."""
-    pairs = trainer.train_dataset if pairs is None else pairs
-    batch = trainer.data_collator([pairs[i] for i in range(len(pairs))])
-    trainer.model.train()
-    trainer.model.zero_grad()
-    loss = trainer.compute_loss(trainer.model, batch)
-    loss.backward()
-    gradients = {n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.grad is not None}
-    metrics = {name: values[-1] for name, values in trainer._metrics["train"].items()}
-    return loss.detach(), gradients, metrics
-
-
-def log_probs(model, prompt, completion):
-    """Of every token of a completion, by a forward of its own."""
-    ids = torch.tensor([prompt + completion])
-    logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1]
-    return logits.log_softmax(-1).gather(1, ids[0, len(prompt) :, None]).squeeze(1)
+from .tiny_models import CONFIGS, SHAPE, text_pairs, tiny_tokenizer, token_pairs
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.1, 0.3])
@@ -166,24 +112,6 @@ def test_masking_the_sft_term_changes_it(paths, tmp_path):
         for mask in (True, False)
     ]
     assert results[0]["sft_loss"] != pytest.approx(results[1]["sft_loss"], rel=1e-3)
-
-
-def pair(prompt, chosen, rejected):
-    return {"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected}
-
-
-BATCHES = {
-    "random tries": [dict(row) for row in token_pairs(4, 5, seed=3)],
-    "a single pair": [pair([20, 21], [22, 23, 24], [22, 25])],
-    "nothing shared": [pair([20, 21], [22, 23], [24, 25, 26]), pair([20, 21], [27], [28])],
-    "rejected goes on where chosen ends": [pair([20, 21], [22, 23], [22, 23, 24, 25])],
-    "chosen goes on where rejected ends": [pair([20, 21], [22, 23, 24, 25], [22, 23])],
-    "unrelated pairs": [pair([20 + i, 21], [22, 23 + i], [22, 30, 31]) for i in range(3)],
-    "the same chain in many pairs": [pair([20], [21, 22, 23], [21, 24 + i]) for i in range(4)],
-}
-
-
-ENDS = "rejected goes on where chosen ends"
 
 
 @pytest.mark.parametrize("lora", [False, True])
@@ -280,20 +208,11 @@ def test_models_that_cannot_be_packed(paths, tmp_path, transformers_log):
         (CDPOConfig, {"tree_packing": "yes"}, "tree_packing='yes' is unknown"),
         (CDPOConfig, {"max_tokens_per_batch": 0}, "max_tokens_per_batch=0"),
         (CDPOConfig, {"max_truncated_share": 2.0}, "max_truncated_share=2.0"),
-        (CDPOConfig, {"loss_type": ["ipo"]}, r"loss_type=\['ipo'\] would be ignored: use sigmoid, .* or redi"),
-        (CDPOConfig, {"loss_type": ["redi", "sigmoid"]}, r"loss_type=\['redi', 'sigmoid'\] would be ignored"),
-        (CDPOConfig, {"loss_type": "redi", "redi_alpha": 1.5}, "redi_alpha=1.5 is out of range"),
-        (CDPOConfig, {"loss_type": "redi", "redi_alpha": -0.1}, "redi_alpha=-0.1 is out of range"),
-        (CDPOConfig, {"redi_alpha": 0.5}, "redi_alpha=0.5 would be ignored: it belongs to loss_type"),
-        (CDPOConfig, {"loss_type": "redi", "epsilon": 0.2}, "epsilon=0.2 would be ignored: REDI weighs"),
-        (CDPOConfig, {"loss_type": "redi", "beta": 0.2}, "beta=0.2 would be ignored: REDI weighs"),
         (
             CDPOConfig,
-            {"loss_type": "redi", "precompute_ref_log_probs": True},
-            "would be ignored: REDI has no reference",
+            {"loss_type": ["ipo"]},
+            "would be ignored: each loss has a trainer of its own",
         ),
-        (CDPOConfig, {"loss_type": "redi", "sync_ref_model": True}, "would be ignored: REDI has no reference"),
-        (JointSFTDPOConfig, {"loss_type": "redi"}, r"loss_type=\['redi'\] has an SFT term of its own"),
         (CDPOConfig, {"label_smoothing": 0.1}, "label_smoothing=0.1 would be ignored: use epsilon"),
         (CDPOConfig, {"ld_alpha": 0.5}, "ld_alpha=0.5 would be ignored"),
         (CDPOConfig, {"use_weighting": True}, "use_weighting=True would be ignored"),
@@ -304,95 +223,6 @@ def test_models_that_cannot_be_packed(paths, tmp_path, transformers_log):
 def test_options_that_mean_nothing_are_refused(tmp_path, config_class, changes, message):
     with pytest.raises(InvalidInputError, match=message):
         config_class(**settings(tmp_path, **changes))
-
-
-def test_redi_in_closed_form():
-    chosen = torch.tensor([-0.1, -3.0, -1.5], dtype=torch.float64, requires_grad=True)
-    rejected = torch.tensor([-0.2, -2.0, -9.0], dtype=torch.float64, requires_grad=True)
-    losses = redi_loss(chosen, rejected, 0.8)
-    losses.sum().backward()
-    expected = torch.tensor([0.1 - 0.16, 3.0 - 1.6, 1.5 - 7.2], dtype=torch.float64)
-    torch.testing.assert_close(losses.detach(), expected)
-    assert chosen.grad.tolist() == [-1.0] * 3
-    assert rejected.grad.tolist() == [0.8] * 3
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.8])
-@pytest.mark.parametrize("mask", [None, False, True])
-def test_redi_against_log_probabilities_worked_out_row_by_row(paths, tmp_path, mask, alpha):
-    data = Dataset.from_list([row for name in ("random tries", ENDS) for row in BATCHES[name]])
-    trainer = make(
-        CDPOTrainer, paths["llama"], tmp_path, data=data, dtype=torch.float64, loss_type="redi", redi_alpha=alpha,
-        mask_shared_prefix=mask,
-    )  # fmt: skip
-    assert trainer.args.mask_shared_prefix is bool(mask)  # by default the source's whole answers
-    loss, gradients, metrics = loss_and_gradients(trainer)
-    policy = AutoModelForCausalLM.from_pretrained(paths["llama"], dtype=torch.float64)
-    sides = {"chosen": [], "rejected": []}
-    for row in data:
-        both = [row["chosen_ids"], row["rejected_ids"]]
-        shared = next((i for i, (a, b) in enumerate(zip(*both, strict=False)) if a != b), min(map(len, both)))
-        for name, values in sides.items():
-            logps = log_probs(policy, row["prompt_ids"], row[f"{name}_ids"])[shared if mask else 0 :]
-            values.append(logps.mean() if len(logps) else logps.sum())  # nothing differs: it adds 0
-    chosen, rejected = (torch.stack(values).mean() for values in sides.values())
-    (-chosen + alpha * rejected).backward()
-    torch.testing.assert_close(loss.double(), (-chosen + alpha * rejected).detach(), rtol=1e-5, atol=1e-5)
-    for name, parameter in policy.named_parameters():
-        torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-5, atol=1e-6)
-    assert metrics["redi/chosen"] == pytest.approx(chosen.item(), rel=1e-5)
-    assert metrics["redi/rejected"] == pytest.approx(rejected.item(), rel=1e-5)
-    assert not [name for name in metrics if name.startswith("rewards/")]
-
-
-@pytest.mark.parametrize("mask", [False, True])
-@pytest.mark.parametrize("family", ["llama", "gemma3_sliding"])
-def test_redi_packed_is_padded(paths, tmp_path, family, mask):
-    trainers = [
-        make(CDPOTrainer, paths[family], tmp_path, tree_packing=packing, loss_type="redi", mask_shared_prefix=mask)
-        for packing in ("on", "off")
-    ]
-    for name, rows in BATCHES.items():
-        (loss, gradients, metrics), (expected, others, padded) = (loss_and_gradients(t, rows) for t in trainers)
-        torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5, msg=name)
-        for parameter, gradient in others.items():
-            torch.testing.assert_close(gradients[parameter], gradient, rtol=1e-3, atol=1e-4, msg=f"{name} {parameter}")
-        assert metrics["redi/margins"] == pytest.approx(padded["redi/margins"], rel=1e-4, abs=1e-5)
-
-
-@pytest.mark.parametrize("lora", [False, True])
-def test_redi_forwards_and_holds_no_reference(paths, tmp_path, lora):
-    peft_config = LoraConfig(task_type="CAUSAL_LM", r=4) if lora else None
-    data = token_pairs()
-    trainer = make(CDPOTrainer, paths["llama"], tmp_path, data, loss_type="redi", peft_config=peft_config)
-    base = trainer.model.get_base_model() if lora else trainer.model
-    forwards = []
-    base.model.register_forward_hook(lambda *_: forwards.append(1))
-    assert trainer.ref_model is None
-    assert not trainer.args.precompute_ref_log_probs
-    assert trainer.train_dataset.column_names == ["prompt_ids", "chosen_ids", "rejected_ids"]
-    trainer.train()
-    assert len(forwards) == trainer.state.global_step == 3
-    forwards.clear()
-    metrics = trainer.evaluate(token_pairs(1, 2, seed=5))
-    assert len(forwards) == 1
-    assert math.isfinite(metrics["eval_redi/margins"])
-
-
-def test_redi_tells_the_sides_of_pairs_apart(paths, tmp_path):
-    trainer = make(CDPOTrainer, paths["llama"], tmp_path, loss_type="redi", max_steps=8, learning_rate=0.1)
-    trainer.train()
-    logs = [log for log in trainer.state.log_history if "loss" in log]
-    assert logs[-1]["loss"] < logs[0]["loss"]
-    assert logs[-1]["redi/margins"] > logs[0]["redi/margins"]
-
-
-def test_redi_refuses_a_reference(paths, tmp_path):
-    reference = AutoModelForCausalLM.from_pretrained(paths["llama"])
-    with pytest.raises(InvalidInputError, match=r"ref_model is given, but loss_type=\['redi'\] has no reference"):
-        CDPOTrainer(
-            paths["llama"], reference, CDPOConfig(**settings(tmp_path, loss_type="redi")), train_dataset=token_pairs()
-        )
 
 
 def test_a_trainer_needs_its_own_config(paths, tmp_path):

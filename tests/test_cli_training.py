@@ -94,7 +94,7 @@ def test_train_with_masked_thoughts_and_then_with_redi(train, tmp_path, tiny_mod
         (["--model_name_or_path", "./nowhere"], "model_name_or_path='./nowhere' cannot be loaded"),
         (["--epsilon", "0.5"], "epsilon=0.5 is out of range"),
         (["--alpha", "-1"], "alpha=-1.0 is out of range"),
-        (["--loss_type", "hinge"], "loss_type=['hinge'] would be ignored: use sigmoid"),
+        (["--loss_type", "hinge"], "loss_type=['hinge'] would be ignored: each loss has a trainer of its own"),
         (["--learning_rate", "fast"], "invalid float value: 'fast'"),
         (["--max_length", "3"], "max_length=3: the prompt alone fills it"),
         (["--watch", "missing.jsonl"], "problems 'missing.jsonl': no such file"),

@@ -40,7 +40,9 @@ LAUNCHED = r"(?:accelerate launch (?:--config_file \S+ )?recipes/(\w+)\.py|(?:hf
 MATCHES = {line: match for line in LINES if (match := re.match(LAUNCHED, line))}
 # What shows a window, takes all of the machine, or prints what another test reads.
 ELSEWHERE = ("space", "demo", "ablation", "starter")
-COMMANDS = [line for line, match in MATCHES.items() if match[2] not in ELSEWHERE]
+# What asks for GPUs and the Hub's data: that all packaged configurations are read is another test's.
+ON_SERVERS = ("treecot build --config build/qwen2.5-7b-vllm", "treecot build --config build/paper-72b-70b-tgi")
+COMMANDS = [line for line, match in MATCHES.items() if match[2] not in ELSEWHERE and line not in ON_SERVERS]
 MODELS = ("Qwen/Qwen2.5-7B-Instruct", "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-1.5B-Instruct", "my/adapter")
 SHORT_SEARCH = (
     "--num_problems 2 --num_simulations 2 --min_right 1 --max_right 1 --max_depth 4 --max_new_tokens 16 "
@@ -92,6 +94,8 @@ def place(tmp_path, monkeypatch, dataset, tiny_model_directory):
     shutil.copytree(tiny_model_directory, tmp_path / "models" / "tiny")
     for name in ("sft", "joint_sft_dpo"):
         shutil.copytree(tiny_model_directory, tmp_path / "runs" / "demo" / name)
+    row = {"prompt": "What is 6 times 7?", "answer": "42", "verifier": "math", "completion": "\\boxed{41}"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
     (tmp_path / "my_problems.jsonl").write_text('{"question": "What is 6 times 7?", "final": "42"}\n' * 2)
     (yaml,) = re.findall(r"```yaml\n(# mine.yaml.*?)```", README, re.DOTALL)
     (tmp_path / "mine.yaml").write_text(small(yaml))
@@ -133,7 +137,8 @@ def test_a_command(line, run, place, hub, monkeypatch):
     if slurm:
         for program in ("sbatch", "srun", "scontrol"):
             (place / "programs" / program).symlink_to(ROOT / "tests" / "mock_slurm.py")
-        monkeypatch.setenv("PATH", f"{place / 'programs'}{os.pathsep}{os.environ['PATH']}")
+        paths = (str(place / "programs"), str(Path(sys.executable).parent), os.environ["PATH"])
+        monkeypatch.setenv("PATH", os.pathsep.join(paths))  # as in an activated environment
         monkeypatch.setenv("MOCK_SLURM_JOBS", str(place / "programs"))
     backend = ScriptedBackend()
     backend.tokenizer.save_pretrained(place / "models" / "tokenizer")
@@ -167,8 +172,10 @@ def test_a_command(line, run, place, hub, monkeypatch):
 def test_all_other_commands_are_known():
     """What is not a recipe is one of these; each is run by a test, here or elsewhere, or by continuous integration."""
     known = (
-        "make ", "pip install", "git clone", "cd ", "python -m hf_treecot.evaluation.lighteval_compat", "hf auth login",
-        "lighteval accelerate", "python -m hf_treecot.testing.", "kill %1", *(f"treecot {name}" for name in ELSEWHERE),
+        "make ", "pip install", "git clone", "cd ", "python -m hf_treecot.evaluation.lighteval_compat", "hf auth",
+        "lighteval accelerate", "vllm serve", "docker run", "text-generation-launcher",
+        "python -m hf_treecot.testing.", "kill %1", *(f"treecot {name}" for name in ELSEWHERE),
+        *ON_SERVERS,
     )  # fmt: skip
     others = [line for line in LINES if line not in COMMANDS]
     assert [line for line in others if not line.startswith(known)] == []

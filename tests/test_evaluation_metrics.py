@@ -32,11 +32,12 @@ from hf_treecot.evaluation.metrics import (
     metrics,
     summarize,
 )
-from hf_treecot.evaluation.replies import NO_ANSWER, Outputs, check_gold, verify_all
+from hf_treecot.evaluation.replies import Outputs, check_gold, verify
 from hf_treecot.evaluation.tasks import BENCHMARKS, TASKS_TABLE, TaskOptions
 from hf_treecot.evaluation.tasks.benchmark import to_doc
 from hf_treecot.problems.generators import generate_problems
 from hf_treecot.problems.loading import load_problems
+from hf_treecot.verifiers.judging import NO_ANSWER
 
 
 REAL = os.environ.get("TREECOT_REAL_DATA")
@@ -243,7 +244,7 @@ def rows_of(path):
 def test_gold_answers_are_right(path):
     docs = [to_doc(BENCHMARKS[GOLD[path]], "training", row, "t") for row in rows_of(path)]
     problems = [Problem(**{**doc.specific["problems"][0], "problem_id": str(i)}) for i, doc in enumerate(docs)]
-    verdicts = verify_all([f"The answer is: \\boxed{{{problem.answer}}}" for problem in problems], problems)
+    verdicts = verify([f"The answer is: \\boxed{{{problem.answer}}}" for problem in problems], problems)
     assert [verdict.reward for verdict in verdicts] == [1.0] * len(problems)
 
 
@@ -251,7 +252,7 @@ def test_gold_answers_are_right(path):
 def test_gold_counts_of_letters_are_right():
     problems = load_problems(str(Path(REAL) / "letter_count/letter_count.json"))
     assert len(problems) == 250
-    verdicts = verify_all([f"The answer is: \\boxed{{{problem.answer}}}" for problem in problems], problems)
+    verdicts = verify([f"The answer is: \\boxed{{{problem.answer}}}" for problem in problems], problems)
     assert [verdict.reward for verdict in verdicts] == [1.0] * len(problems)
 
 
@@ -260,9 +261,9 @@ def test_gold_plans_are_right():
     rows = json.loads((Path(REAL) / "blocksworld/plan_generation_3.json").read_text())["instances"]
     docs = [to_doc(BENCHMARKS["blocksworld"], "training", row, "t") for row in rows]
     problems = [Problem(**doc.specific["problems"][0]) for doc in docs]
-    verdicts = verify_all([row["ground_truth_plan"] for row in rows], problems)
+    verdicts = verify([row["ground_truth_plan"] for row in rows], problems)
     assert [verdict.reward for verdict in verdicts] == [1.0] * len(rows)
-    assert {verdict.reward for verdict in verify_all(["(pick-up a)"] * len(rows), problems)} == {0.0}
+    assert {verdict.reward for verdict in verify(["(pick-up a)"] * len(rows), problems)} == {0.0}
 
 
 @real_data

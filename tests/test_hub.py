@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import re
-import runpy
 import shlex
 import shutil
 import signal
@@ -25,6 +24,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from hf_treecot.base import Problem
 from hf_treecot.building.builder import select_again
+from hf_treecot.cli.main import main
 from hf_treecot.errors import HubError, InvalidInputError
 from hf_treecot.hub.dataset import FEATURES, DatasetWriter, load_trees
 from hf_treecot.hub.push import push_model, push_space, push_trees
@@ -56,7 +56,7 @@ def impatient(monkeypatch):
         sleep = staticmethod(lambda seconds: None)
 
     monkeypatch.setattr("huggingface_hub.utils._http.time", Clock)
-    monkeypatch.setattr("hf_treecot.repository._pause", lambda attempt, response: 0.001)
+    monkeypatch.setattr("hf_treecot.hub.repository._pause", lambda attempt, response: 0.001)
 
 
 def push(run, repo_id="user/trees", **options):
@@ -220,8 +220,8 @@ def test_unchanged_data_makes_no_commit_and_changed_data_one(hub, run, monkeypat
     first = push(run)
     again = push(run)
     assert (again.changed, again.commit) == (False, first.commit)
-    monkeypatch.setattr("hf_treecot.shards.ROWS_A_GROUP", 4)
-    monkeypatch.setattr("hf_treecot.dataset.ROWS_A_GROUP", 4)
+    monkeypatch.setattr("hf_treecot.hub.parquet_shards.ROWS_A_GROUP", 4)
+    monkeypatch.setattr("hf_treecot.hub.dataset.ROWS_A_GROUP", 4)
     push(run, max_shard_size=1)
     assert sum(path.startswith("trees/") for path in hub.files("datasets", "user/trees")) >= 3
     push(run, test_fraction=0.0)
@@ -270,7 +270,7 @@ def test_pushes_at_once_do_not_mix(hub, run, whole, tmp_path):
 
 def start(*args, **environment):
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "recipes" / "publish.py"), *map(str, args)], text=True, cwd=ROOT,
+        [sys.executable, "-m", "hf_treecot.cli.main", "publish", *map(str, args)], text=True, cwd=ROOT,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
     )  # fmt: skip
 
@@ -611,9 +611,9 @@ def test_the_card_is_read_by_the_hubs_own_parser(hub, run):
         assert files[name].startswith(b"\x89PNG")
 
 
-def test_the_readme_works_as_it_stands(hub, run, tmp_path, monkeypatch, capsys):
-    _, _, section = (ROOT / "README.md").read_text().partition("\n## Publish\n")
-    blocks = re.findall(r"```(bash|python)\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
+def test_the_guide_works_as_it_stands(hub, run, tmp_path, monkeypatch, capsys):
+    page = (ROOT / "docs" / "publishing.md").read_text()
+    blocks = re.findall(r"```(bash|python)\n(.*?)```", page, re.DOTALL)
     assert [language for language, _ in blocks] == ["bash", "python", "bash"]
     shutil.copytree(run, tmp_path / "runs" / "demo")
     for name in ("sft", "joint_sft_dpo"):
@@ -630,10 +630,9 @@ def test_the_readme_works_as_it_stands(hub, run, tmp_path, monkeypatch, capsys):
             assert names["pairs"].features == FEATURES["preference"]
             continue
         for command in block.splitlines():
-            python, recipe, *arguments = shlex.split(command)
-            assert python == "python"
-            monkeypatch.setattr(sys, "argv", [recipe, *arguments])
-            runpy.run_path(str(ROOT / recipe), run_name="__main__")
+            treecot, *arguments = shlex.split(command)
+            assert treecot == "treecot"
+            assert main(arguments) == 0
     assert capsys.readouterr().out.count("Published: ") == 4
     assert {key: bool(hub.commits(*key)) for key in hub.repositories} == {
         ("datasets", "user/treecot-demo"): True, ("models", "user/treecot-demo-joint"): True,

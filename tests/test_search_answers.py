@@ -8,10 +8,10 @@ import pytest
 from hf_treecot.base import Problem
 from hf_treecot.engines.engine import Completion
 from hf_treecot.errors import EngineError, InvalidInputError
-from hf_treecot.evaluation.answers import answer_key, answer_text, states_answer
 from hf_treecot.evaluation.search_answers import load_judge, search_answers
 from hf_treecot.mcts.pattern import load_pattern
 from hf_treecot.mcts.search import SearchConfig, search
+from hf_treecot.verifiers.judging import answer_key, answer_text, states_answer
 
 from .worlds import PROBLEM, ScriptedEngine, verify_inline
 

@@ -4,21 +4,21 @@ import asyncio
 import json
 import re
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 
 pytest.importorskip("gradio")
-import app
-import judging
-import rendering
-import results
-import talk
 from gradio_client import Client
 
+from hf_treecot.base import Problem
 from hf_treecot.errors import InvalidInputError
+from hf_treecot.evaluation.search_answers import majority
+from hf_treecot.mcts.tree import Node, Tree
 from hf_treecot.selection.judgements import Judgement, JudgementLog, item_id
+from hf_treecot.space import app, judging, rendering, results, talk
 from hf_treecot.space.tree_index import Query, open_trees
 
 from .space import (
@@ -59,7 +59,9 @@ def test_trees_are_found_by_what_is_known_of_them(run, below):
     assert ids(text="PROBLEM 7") == ["p-7"]
     assert ids(min_success=1.0) == ["p-3", "p-7", "p-11", "p-15", "p-19", "p-23"]
     assert ids(max_success=0.0)[:2] == ["p-0", "p-4"]
-    assert set(ids(min_tokens=24)) | set(ids(max_tokens=23)) == set(ids())
+    # Every tree has 24 tokens: each filter takes all of them, or none.
+    assert ids(min_tokens=24) == ids(max_tokens=24) == ids()
+    assert ids(min_tokens=25) == ids(max_tokens=23) == []
     assert ids(order="success rate, highest first")[0] == "p-3"
     assert ids(order="success rate, lowest first")[0] == "p-0"
     assert index.values("source") == ["source 0", "source 1", "source 2"]
@@ -240,12 +242,23 @@ def test_pieces_are_one_text(model):
     assert pieces[:20] == whole[:20]
 
 
-def test_what_a_search_votes_for():
-    tree = small_tree(right=2, wrong=1)
+def test_answers_that_mean_the_same_vote_together():
+    """0.5 and 1/2 are one answer: neither alone has the most votes."""
+    tree = Tree(Problem("q", "?", "", "", "talk"), "reflection")
+    for text in (
+        r"\boxed{7}",
+        r"\boxed{0.5}",
+        r"\boxed{7}",
+        r"\boxed{\frac{1}{2}}",
+        r"\boxed{\dfrac12}",
+        r"\boxed{.5}",
+    ):
+        leaf = tree.add(Node("answer", "answer", text, 0))
+        verdict = asyncio.run(majority(tree, leaf))
+        tree.nodes[leaf].reward, tree.nodes[leaf].answer = verdict.reward, verdict.answer
     found = talk.Found(tree)
-    found.votes.update(["42", "42", "41"])
-    assert found.answer == "42"
-    assert found.best_chain() == tree.render(tree.answers(True)[0])
+    assert sorted(found.votes.values()) == [2, 4]
+    assert found.answer in ("0.5", r"\frac{1}{2}", r"\dfrac12", ".5")
     assert talk.Found().best_chain() == ""
 
 
@@ -269,7 +282,7 @@ def test_a_model_that_cannot_be_used_says_so_and_the_other_goes_on(model, name, 
 
 
 def test_a_server_is_talked_to(tmp_path):
-    running = pytest.importorskip("tests.servers.running")
+    running = pytest.importorskip("hf_treecot.testing.running")
     from hf_treecot.testing import openai
     from hf_treecot.testing.backends import ScriptedBackend
 
@@ -286,7 +299,7 @@ def test_a_server_is_talked_to(tmp_path):
 
 @pytest.mark.parametrize("offered", [True, False])
 def test_only_offered_servers_get_the_token(offered, tmp_path, monkeypatch):
-    running = pytest.importorskip("tests.servers.running")
+    running = pytest.importorskip("hf_treecot.testing.running")
     from hf_treecot.testing import openai
     from hf_treecot.testing.backends import ScriptedBackend
 
@@ -385,7 +398,7 @@ def luminance(colour):
 
 @pytest.mark.parametrize(("selector", "backgrounds"), [(":root", ("#ffffff", "#fafafa")), (".dark", ("#27272a",))])
 def test_colours_can_be_read(selector, backgrounds):
-    css = (SPACE / "style.css").read_text()
+    css = (Path(app.__file__).parent / "style.css").read_text()
     block = css[css.index(f"{selector} {{") :].partition("}")[0]
     colours = dict(re.findall(r"--treecot-(\w+): (#\w{6})", block))
     assert {"thinking", "answer", "right", "wrong", "edge"} <= colours.keys()

@@ -17,10 +17,8 @@ gradio = pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 
-import app  # noqa: E402
-import talk  # noqa: E402
-
 from hf_treecot.selection.judgements import JudgementLog, read_events  # noqa: E402
+from hf_treecot.space import app, talk  # noqa: E402
 
 from .space import hostile_tree, large_tree, small_tree, write_run  # noqa: E402
 from .tiny_models import save_tiny  # noqa: E402

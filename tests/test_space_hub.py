@@ -1,23 +1,25 @@
 """The Space and the Hub: datasets browsed there, judgements kept there, the Space itself published."""
 
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 
 pytest.importorskip("gradio")
-pytest.importorskip("tests.servers.hub")
 import httpx
-import judging
 from huggingface_hub import HfApi, snapshot_download
 
 from hf_treecot.errors import InvalidInputError
+from hf_treecot.hub.push import push_space
 from hf_treecot.selection.judgements import Judgement, load_judgements
+from hf_treecot.space import judging
 from hf_treecot.space.tree_index import Query, open_trees
 
-from .space import SPACE, small_tree, write_run
+from .space import small_tree, write_run
 
 
 @pytest.fixture
@@ -54,19 +56,53 @@ def test_judgements_go_to_the_hub_and_come_back(hub, tmp_path):
     assert again.of("ann") == {}
 
 
-def test_the_published_space_starts(hub, tmp_path, run):
-    from hf_treecot.hub.push import push_space
+def pip(*args):
+    result = subprocess.run([sys.executable, "-m", "pip", *args], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
-    push_space(SPACE, "user/space")
-    files = snapshot_download("user/space", repo_type="space", local_dir=tmp_path / "space")
+
+def test_the_published_space_starts_without_a_release(hub, tmp_path, run, monkeypatch):
+    """As its build does it: what `requirements.txt` names is fetched from the Space and installed."""
+    published = push_space(None, "user/space", private=False)
+    files = Path(snapshot_download("user/space", repo_type="space", local_dir=tmp_path / "space"))
+    (wheel,) = files.glob("*.whl")
+    name, address = (files / "requirements.txt").read_text().strip().split(" @ ")
+    assert name == "hf-treecot[space]"
+    assert address.endswith(f"/spaces/user/space/resolve/main/{wheel.name}")
+    pip("install", "--quiet", "--no-deps", "--no-index", "--target", str(tmp_path / "site"), str(wheel))
+    assert (tmp_path / "site" / "hf_treecot" / "space" / "tree_view.js").is_file()
+    assert (tmp_path / "site" / "hf_treecot" / "cli" / "configs" / "build" / "demo.yaml").is_file()
+    assert not push_space(None, "user/space").changed  # the same files make the same wheel
+    assert published.changed
     port = _free_port()
-    arguments = ["--source", str(run), "--judgements", str(tmp_path / "judgements"), "--port", str(port)]
-    app = subprocess.Popen([sys.executable, "app.py", *arguments], cwd=files)
+    environment = {
+        **os.environ, "PYTHONPATH": str(tmp_path / "site"), "TREECOT_SOURCE": str(run),
+        "GRADIO_SERVER_PORT": str(port),
+    }  # fmt: skip
+    app = subprocess.Popen([sys.executable, "app.py"], cwd=files, env=environment)
     try:
         assert "Trees of thoughts" in _get_when_up(f"http://127.0.0.1:{port}/config")
     finally:
         app.terminate()
         app.wait()
+
+
+def test_a_private_space_installs_its_wheel_itself(hub, tmp_path):
+    push_space(None, "user/private", private=True)
+    files = hub.files("spaces", "user/private")
+    needed = files["requirements.txt"].decode()
+    assert "gradio" in needed
+    assert "trl" in needed
+    assert "resolve/main" not in needed
+    assert any(path.endswith(".whl") for path in files)
+    assert "__init__.py" not in files
+
+
+def test_a_space_of_ones_own_is_published_as_it_is(hub, tmp_path):
+    (tmp_path / "README.md").write_text("---\nsdk: gradio\n---\n")
+    (tmp_path / "app.py").write_text("1\n")
+    push_space(tmp_path, "user/mine")
+    assert {"README.md", "app.py"} == {path for path in hub.files("spaces", "user/mine") if path != ".gitattributes"}
 
 
 def _free_port():

@@ -1,6 +1,7 @@
 import math
 import random
 
+import numpy
 import pytest
 
 
@@ -15,6 +16,20 @@ def test_estimate_of_what_is_known():
     assert estimate([0.0]).high == 0.0
     assert estimate([1.0, math.nan, 0.0]).value == 0.5
     assert estimate([3.0, 0.0], [3, 1]).value == 0.75  # of four things three
+
+
+def test_seeds_and_problems_are_both_drawn():
+    outcomes = numpy.array([[1] * 60 + [0] * 140], dtype=float)[..., None]
+    half = 1.96 * (0.3 * 0.7 / 200) ** 0.5
+    one = estimate(outcomes)
+    assert one.value == 0.3
+    assert (one.low, one.high) == pytest.approx((0.3 - half, 0.3 + half), abs=0.012)
+    assert one == estimate(outcomes[0, :, 0])  # a single seed is no seed
+    # Seeds that agree on every problem say no more than one; those that disagree widen the interval.
+    agreeing = estimate(numpy.repeat(outcomes, 5, axis=0))
+    assert (agreeing.low, agreeing.high) == pytest.approx((one.low, one.high), abs=0.012)
+    disagreeing = estimate(numpy.array([[1.0] * 100, [0.0] * 100])[..., None])
+    assert (disagreeing.value, disagreeing.low, disagreeing.high) == (0.5, 0.0, 1.0)
 
 
 def test_the_mean_of_several_figures():

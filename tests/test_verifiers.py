@@ -254,7 +254,7 @@ def test_a_hung_worker_whose_parent_is_killed_ends_itself(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(
         "import psutil, threading, time\n"
-        "from hf_treecot.problems import Problem\n"
+        "from hf_treecot.base import Problem\n"
         "from hf_treecot.verifiers.worker import VerifierPool\n"
         "pool = VerifierPool(time_limit=1.5).__enter__()\n"
         "hang = Problem('p', '?', 'y', 'tests.verifiers_of_mine:hang')\n"

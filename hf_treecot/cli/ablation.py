@@ -18,7 +18,8 @@ from pathlib import Path
 from ..base import Problem
 from ..building.builder import claim_directory
 from ..errors import InvalidInputError
-from ..evaluation.ablation import draw_figures, table
+from ..evaluation.comparison import ladder, plot
+from ..evaluation.statistics import estimate
 from ..files import write_atomically
 from ..hub.dataset import DatasetWriter, load_trees
 from ..mcts.tree import Tree
@@ -130,10 +131,11 @@ def sample_best_of_n(problems: list[Problem], num_tokens: int, settings: BuildSe
         if generated >= num_tokens:
             break
         options = {"temperature": settings.search.temperature, "top_p": settings.search.top_p, "seed": number}
-        for answer in answer_all(problems, engine, max_new_tokens=512, **options):
-            generated += answer.tokens
-            if answer.reward == 1:
-                right.setdefault(answer.problem_id, {})[answer.text] = answer.tokens
+        outputs = answer_all(problems, engine, max_new_tokens=512, **options)
+        for problem, output in zip(problems, outputs, strict=True):
+            generated += output.tokens
+            if output.reward == 1:
+                right.setdefault(problem.problem_id, {})[output.text] = output.tokens
     engine.close()
     prompts = {problem.problem_id: problem.prompt for problem in problems}
     best = {problem_id: max(chains, key=chains.get) for problem_id, chains in right.items()}
@@ -220,25 +222,41 @@ def train_stage(run: Path, name: str, seed: int, settings: BuildSettings) -> Pat
 
 def evaluate_stage(arguments: AblationArguments, model: Path | str, seed: int) -> list[dict]:
     """Right or not and answered or not, for every held-out problem, greedy and sampled."""
-    from ..evaluation.outputs import answer_all, summarize
-    from ..verifiers.diagnostics import has_answer
+    from ..evaluation.outputs import answer_all
 
     engine = load_engine(str(model))
     figures = []
     for source in SOURCES:
         problems = load_problems(source, limit=arguments.num_evaluated, seed=99)
         for temperature in TEMPERATURES:
-            answers = answer_all(
+            outputs = answer_all(
                 problems, engine, max_new_tokens=arguments.max_new_tokens, temperature=temperature, seed=seed
             )
-            right = [int((answer.reward or 0) > 0.5) for answer in answers]
-            no_answer = [int(not has_answer(answer.text)) for answer in answers]
             figures.append(
-                {"problems": source, "temperature": temperature, "right": right, "no_answer": no_answer}
-                | {name: value for name, value in summarize(answers).items() if name != "accuracy"}
+                {
+                    "task": source,
+                    "decoding": "sample" if temperature else "greedy",
+                    "accuracy": [int(output.reward == 1) for output in outputs],
+                    "no_answer_rate": [int(bool(output.no_answer)) for output in outputs],
+                    "tokens": [output.tokens for output in outputs],
+                }
             )
     engine.close()
     return figures
+
+
+def rows_of(names: list[str], by_seed: list[dict[str, list[dict]]]) -> list[dict]:
+    """Rows of figures over all seeds, as [`~evaluation.comparison.rows_of`] makes of one evaluation."""
+    rows = []
+    for name in names:
+        for condition, first in enumerate(by_seed[0][name]):
+            row = {"model": STAGES[name].label, "task": first["task"], "decoding": first["decoding"]}
+            for figure in ("accuracy", "no_answer_rate", "tokens"):
+                outcomes = [[[value] for value in seed[name][condition][figure]] for seed in by_seed]
+                found = estimate(outcomes)
+                row |= {figure: found.value, f"{figure}_low": found.low, f"{figure}_high": found.high}
+            rows.append({**row, "count": len(first["accuracy"])})
+    return rows
 
 
 def run_seed(arguments: AblationArguments, seed: int) -> dict[str, list[dict]]:
@@ -269,14 +287,13 @@ def ablation(arguments: AblationArguments) -> str:
     fixed = {name: value for name, value in asdict(arguments).items() if name not in ("seeds", "stages", "output_dir")}
     claim_directory(directory, {"settings": fixed})
     by_seed = [run_seed(arguments, seed) for seed in range(arguments.seeds)]
-    labels = {name: stage.label for name, stage in STAGES.items()}
     text = ""
     for title, names in TABLES.items():
         if names := [name for name in names if name in by_seed[0]]:
-            text += f"### {title}\n\n{table(names, labels, by_seed)}\n"
+            text += f"### {title}\n\n{ladder(rows_of(names, by_seed))}\n"
     (directory / "table.md").write_text(text, encoding="utf-8")
     names = [name for name in TABLES["Ladder"] if name in by_seed[0]]
-    draw_figures(names, labels, by_seed, directory / "ablation.png")
+    plot(rows_of(names, by_seed), directory / "ablation.png")
     return text
 
 

@@ -2,7 +2,7 @@
 
     treecot publish --dataset runs/demo --repo_id user/name
     treecot publish --model runs/demo/sft --results runs/demo/evaluation --repo_id user/name
-    treecot publish --space spaces/treecot --repo_id user/name
+    treecot publish --space --repo_id user/name              # ours, as it is in this version; or --space DIRECTORY
 
 Log in first with `hf auth login`. Run the same command again after any interruption: it goes on where it was.
 """
@@ -15,6 +15,9 @@ from ..hub.repository import Published
 from .parser import parse, run
 
 
+OURS = "ours"
+
+
 @dataclass
 class PublishArguments:
     """What is published, and where."""
@@ -22,7 +25,14 @@ class PublishArguments:
     repo_id: str = field(metadata={"help": "user/name, or name for your own namespace."})
     dataset: str | None = field(default=None, metadata={"help": "The directory of a run, or of a selection."})
     model: str | None = field(default=None, metadata={"help": "The directory of a model."})
-    space: str | None = field(default=None, metadata={"help": "The directory of a Space."})
+    space: str | None = field(
+        default=None,
+        metadata={
+            "nargs": "?",
+            "const": OURS,
+            "help": "Our Space, with this very version; or the directory of one of yours.",
+        },
+    )
     private: bool | None = field(
         default=None, metadata={"help": "true: only you may see it. Default: as it is, or as your account has it."}
     )
@@ -59,7 +69,7 @@ def publish(arguments: PublishArguments) -> Published:
         )
     if arguments.model:
         return push_model(arguments.model, arguments.repo_id, results=arguments.results, **common)
-    return push_space(arguments.space, arguments.repo_id, **common)
+    return push_space(None if arguments.space == OURS else arguments.space, arguments.repo_id, **common)
 
 
 def main(args: list[str] | None = None) -> None:

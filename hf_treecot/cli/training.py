@@ -20,6 +20,7 @@ from ..problems.loading import load_problems
 from ..starter.training import model_path
 from ..trainers.callbacks import AnswerRateCallback, LogProbabilityAlarm
 from ..trainers.sft_data import check_completions
+from ..trainers.trl_compat import save_without_pushing
 
 
 # Columns by which rows that were selected otherwise, or from other trees, are told apart.
@@ -207,7 +208,7 @@ def train(trainer: Trainer, script: ScriptArguments, problems: list[Problem]) ->
     directory = Path(arguments.output_dir)
     last = get_last_checkpoint(str(directory)) if directory.is_dir() else None
     trainer.train(resume_from_checkpoint=arguments.resume_from_checkpoint or last)
-    trainer.save_model(_internal_call=True)  # it is pushed below, when it has its card
+    save_without_pushing(trainer)
     trainer.save_state()
     name = None if Path(script.dataset).is_dir() else script.dataset
     trainer.create_model_card(model_name=directory.name, dataset_name=name, tags=["tree-cot"])

@@ -21,7 +21,7 @@ from ..base import Problem, Verdict
 from ..errors import InvalidInputError, VerifierError
 from ..problems.sources import load_file
 from ..verifiers import load_verifier
-from ..verifiers.diagnostics import answer_thought
+from ..verifiers.judging import verify_all
 from ..verifiers.worker import VerifierPool
 from .parser import parse, run
 
@@ -79,18 +79,6 @@ def _row(row: Mapping[str, Any], index: int, verifier: str | None) -> Row:
     return Problem(problem_id, str(problem["prompt"]), str(problem["answer"]), name), row["completion"]
 
 
-async def check(rows: Sequence[Row], pool: VerifierPool) -> list[Verdict | VerifierError]:
-    """The verdict of every row, or why its verifier failed."""
-
-    async def one(problem: Problem, completion: str) -> Verdict | VerifierError:
-        try:
-            return await pool.verify(answer_thought(completion), problem)
-        except VerifierError as error:
-            return error
-
-    return await asyncio.gather(*(one(*row) for row in rows))
-
-
 def shown(text: str | None, width: int = 60) -> str:
     """A text that comes from a model, on one line, without what a terminal would obey."""
     line = UNSEEN.sub(" ", text or "").strip()
@@ -146,6 +134,6 @@ def verify(arguments: VerifyArguments) -> tuple[list[Row], list[Verdict | Verifi
 
     async def check_all() -> list[Verdict | VerifierError]:
         async with pool:
-            return await check(rows, pool)
+            return await verify_all([completion for _, completion in rows], [problem for problem, _ in rows], pool)
 
     return rows, asyncio.run(check_all())

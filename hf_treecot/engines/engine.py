@@ -3,6 +3,7 @@
 An engine knows a model and how to ask it. It must not know trees, patterns or rewards.
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -80,6 +81,12 @@ class EngineIdentity:
     tokenizer: str = ""
     chat_template: str = ""
     version: str = ""
+
+
+def seed_of(*parts: object) -> int:
+    """The seed of a request, from what it depends on: 31 bits, since some servers take no more."""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") >> 1
 
 
 class Engine(Protocol):

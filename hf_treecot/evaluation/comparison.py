@@ -107,6 +107,28 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in [heads, ["---"] * len(heads), *lines]) + "\n"
 
 
+def ladder(rows: Sequence[dict[str, Any]]) -> str:
+    """
+    The rows in the form of the paper's ablation: a line for every model, a column for every task and decoding, with
+    the accuracy and in brackets the share without an answer.
+
+    Args:
+        rows (`Sequence[dict]`): As of [`rows_of`]; every model with the same tasks and decodings, in one order.
+    """
+
+    def percent(row: dict[str, Any], name: str) -> str:
+        low, high = (100 * row[f"{name}_{end}"] for end in ("low", "high"))
+        return f"{100 * row[name]:.0f} % [{low:.0f}–{high:.0f}]"
+
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    heads = list(dict.fromkeys(f"{row['task']}, {row['decoding']}" for row in rows))
+    lines = [["", *heads], ["---"] * (1 + len(heads))]
+    for model in models:
+        cells = [row for row in rows if row["model"] == model]
+        lines.append([model, *(f"{percent(row, 'accuracy')} ({percent(row, 'no_answer_rate')})" for row in cells)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
 def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """
     Draw accuracy against no-answer rate, and how often any output is right of those that some tokens buy.

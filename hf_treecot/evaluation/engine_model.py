@@ -5,12 +5,10 @@ its key holds neither prompt nor data.
 """
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 from lighteval.models.abstract_model import LightevalModel, ModelConfig
 from lighteval.models.model_output import ModelResponse
@@ -18,10 +16,12 @@ from lighteval.tasks.requests import Doc
 from tqdm.asyncio import tqdm_asyncio
 
 from ..base import Problem
-from ..engines.engine import Completion, Engine, Request
-from ..errors import ContextLengthError, InvalidInputError
+from ..engines.engine import Engine, seed_of
+from ..errors import InvalidInputError
 from ..mcts.pattern import Pattern, load_pattern
 from ..mcts.search import SearchConfig
+from . import lighteval_compat
+from .outputs import reply
 from .replies import Outputs
 from .search_answers import load_judge, search_answers
 
@@ -93,7 +93,7 @@ class EngineModel(LightevalModel):
             temperature=config.temperature, top_p=config.top_p, max_new_tokens=config.thought_tokens
         )
         load_judge(config.search_reward)
-        self._cache = SimpleNamespace(_init_registry=lambda registry: None)
+        lighteval_compat.do_without_cache(self)
 
     @property
     def tokenizer(self):
@@ -152,12 +152,8 @@ class EngineModel(LightevalModel):
         messages, sample = [], _Sample()
         for number, turn in enumerate(turns):
             messages.append({"role": "user", "content": turn})
-            seed = _seed(self.config.seed, f"{name}/{number}")
-            request = Request(engine.render_chat(messages), (), doc.generation_size, temperature, top_p, seed)
-            try:
-                completion = await engine.generate(request)
-            except ContextLengthError:  # no room for a reply: it is empty, and was cut off
-                completion = Completion("", "length", 0, 0)
+            seed = seed_of(self.config.seed, name, number)
+            completion = await reply(engine, messages, doc.generation_size, temperature, top_p, seed)
             messages.append({"role": "assistant", "content": completion.text})
             sample.texts.append(completion.text)
             sample.token_counts.append(completion.tokens)
@@ -196,9 +192,3 @@ def _outputs(doc: Doc, samples: Sequence[_Sample]) -> Outputs:
         token_counts=[count for sample in samples for count in sample.token_counts],
         finish_reasons=[reason for sample in samples for reason in sample.finish_reasons],
     )
-
-
-def _seed(seed: int, name: str) -> int:
-    """31 bits, since some servers take no more."""
-    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big") >> 1

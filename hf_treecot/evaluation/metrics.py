@@ -19,8 +19,8 @@ from lighteval.tasks.requests import Doc, SamplingMethod
 from ..base import Problem, Verdict
 from ..errors import InvalidInputError
 from ..verifiers.diagnostics import is_looping, is_over_reflecting, repetition
-from .answers import answer_key
-from .replies import NO_ANSWER, Reply, judge, verify_all
+from ..verifiers.judging import NO_ANSWER, Judged, answer_key
+from .replies import judge, verify
 from .statistics import estimate, pass_at_k, sample_counts
 
 
@@ -76,7 +76,7 @@ class OutputMetrics(SampleLevelComputation, SamplingMetric):
         return figures
 
 
-def failures(outputs: Sequence[Sequence[Reply]]) -> dict[str, float]:
+def failures(outputs: Sequence[Sequence[Judged]]) -> dict[str, float]:
     """How often outputs fail, and how; a share of the replies each."""
     replies = [reply for output in outputs for reply in output]
     kinds = Counter(reply.no_answer for reply in replies)
@@ -105,7 +105,7 @@ def several(rewards: Sequence[float], keys: Sequence[str | None], k: int) -> dic
     return figures
 
 
-def within_tokens(rewards, response: ModelResponse, tokens: int, outputs: Sequence[Sequence[Reply]]) -> dict:
+def within_tokens(rewards, response: ModelResponse, tokens: int, outputs: Sequence[Sequence[Judged]]) -> dict:
     """Whether any output is right of those that were there after a part of the tokens."""
     found_at = getattr(response, "found_at", None)
     if not found_at:
@@ -121,11 +121,11 @@ def within_tokens(rewards, response: ModelResponse, tokens: int, outputs: Sequen
     }
 
 
-def following(problems: Sequence[Problem], outputs: Sequence[Sequence[Reply]]) -> dict[str, list]:
+def following(problems: Sequence[Problem], outputs: Sequence[Sequence[Judged]]) -> dict[str, list]:
     """IFEval's four accuracies, a value for each prompt or instruction; in a conversation by turn, with their mean."""
     loose = [replace(p, answer=json.dumps({**json.loads(p.answer), "loose": True})) for p in problems]
     replies = [reply for output in outputs for reply in output]
-    verdicts = verify_all([reply.text for reply in replies], loose * len(outputs))
+    verdicts = verify([reply.text for reply in replies], loose * len(outputs))
     figures: dict[str, list[float]] = {}
     for index, (reply, loose_verdict) in enumerate(zip(replies, verdicts, strict=True)):
         turn = index % len(problems)

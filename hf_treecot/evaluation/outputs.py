@@ -1,40 +1,37 @@
-"""Answer problems with an engine, and say how often it is right, and how often it has no answer at all.
+"""Ask a model for outputs: the one way from a conversation to a completion, and answers to many problems, judged.
 
-This room knows engines and verifiers, nothing of lighteval, searches or training: the ablation asks for outputs here,
-as lighteval's tasks would weigh too much for hundreds of small evaluations.
+It knows engines and verifiers, nothing of lighteval, searches or training.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tqdm.asyncio import tqdm_asyncio
 
 from ..base import Problem
-from ..engines.engine import Completion, Engine, Request
-from ..verifiers.diagnostics import answer_thought, has_answer, repetition
-from ..verifiers.worker import rewards_of
+from ..engines.engine import Completion, Engine, Request, seed_of
+from ..errors import ContextLengthError
+from ..verifiers.judging import Judged, judge_all
 
 
-@dataclass(frozen=True)
-class Answer:
+async def reply(
+    engine: Engine, messages: list[dict[str, str]], max_new_tokens: int, temperature: float, top_p: float, seed: int
+) -> Completion:
     """
-    One output for one problem.
+    A model's reply in a conversation; an empty one that was cut off if there is no room for it in its context.
 
     Args:
-        problem_id (`str`): The problem.
-        text (`str`): The whole output.
-        tokens (`int`): Its length.
-        truncated (`bool`): Whether it ran into its limit.
-        reward (`float`, *optional*): The verifier's; None if the verifier failed.
+        engine ([`Engine`]): Who replies.
+        messages (`list[dict[str, str]]`): The conversation, with `role` and `content`.
+        max_new_tokens (`int`): Tokens of the reply.
+        temperature, top_p (`float`): Sampling; temperature 0 is greedy.
+        seed (`int`): Of the sample.
     """
-
-    problem_id: str
-    text: str
-    tokens: int
-    truncated: bool
-    reward: float | None
+    request = Request(engine.render_chat(messages), (), max_new_tokens, temperature, top_p, seed)
+    try:
+        return await engine.generate(request)
+    except ContextLengthError:
+        return Completion("", "length", 0, 0)
 
 
 def answer_all(
@@ -45,9 +42,9 @@ def answer_all(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int = 0,
-) -> list[Answer]:
+) -> list[Judged]:
     """
-    One output for every problem.
+    One judged output for every problem, in their order.
 
     Args:
         problems (`Sequence[Problem]`): What to answer.
@@ -55,40 +52,15 @@ def answer_all(
         max_new_tokens (`int`): Tokens of an output.
         temperature, top_p (`float`): Sampling; temperature 0 is greedy.
         seed (`int`): Of the samples.
-
-    Returns:
-        `list[Answer]`: In the order of the problems.
     """
 
-    async def answer(problem: Problem) -> Completion:
-        digest = hashlib.blake2b(f"{seed}/{problem.problem_id}".encode(), digest_size=4).digest()
-        prompt = engine.render_chat([{"role": "user", "content": problem.prompt}])
-        return await engine.generate(Request(prompt, (), max_new_tokens, temperature, top_p, int.from_bytes(digest)))
+    def ask(problem: Problem):
+        messages = [{"role": "user", "content": problem.prompt}]
+        return reply(engine, messages, max_new_tokens, temperature, top_p, seed_of(seed, problem.problem_id))
 
-    async def run() -> tuple[list[Completion], list[float | None]]:
-        completions = await tqdm_asyncio.gather(*map(answer, problems), desc="Answers", unit="problem")
-        return completions, await rewards_of([answer_thought(c.text) for c in completions], problems)
+    async def run() -> list[Judged]:
+        completions = await tqdm_asyncio.gather(*map(ask, problems), desc="Answers", unit="problem")
+        texts, tokens = [c.text for c in completions], [c.tokens for c in completions]
+        return await judge_all(texts, problems, tokens, [c.finish_reason == "length" for c in completions])
 
-    return [
-        Answer(problem.problem_id, completion.text, completion.tokens, completion.finish_reason == "length", reward)
-        for problem, completion, reward in zip(problems, *asyncio.run(run()), strict=True)
-    ]
-
-
-def summarize(answers: Sequence[Answer]) -> dict[str, float]:
-    """
-    Accuracy and how outputs fail, as shares of all outputs; `length` in tokens.
-
-    Args:
-        answers (`Sequence[Answer]`): At least one.
-    """
-    count = len(answers)
-    rewards = [answer.reward for answer in answers if answer.reward is not None]
-    return {
-        "accuracy": sum(reward > 0.5 for reward in rewards) / max(len(rewards), 1),
-        "no_answer_rate": sum(not has_answer(answer.text) for answer in answers) / count,
-        "truncated": sum(answer.truncated for answer in answers) / count,
-        "repetition": sum(repetition(answer.text) for answer in answers) / count,
-        "length": sum(answer.tokens for answer in answers) / count,
-        "verifier_failures": (count - len(rewards)) / count,
-    }
+    return asyncio.run(run())

@@ -5,7 +5,6 @@ Verifiers run in killable processes; one that fails gives no verdict, which is n
 
 import asyncio
 import atexit
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,12 +14,8 @@ from lighteval.tasks.requests import Doc
 
 from ..base import Problem, Verdict
 from ..errors import InvalidInputError, VerifierError
-from ..verifiers.diagnostics import is_looping
+from ..verifiers.judging import Judged, verify_all
 from ..verifiers.worker import VerifierPool
-from .answers import answer_text, states_answer
-
-
-NO_ANSWER = ("truncated", "looping", "none_given", "unparseable")
 
 
 @dataclass
@@ -43,33 +38,6 @@ class Outputs(ModelResponse):
     budget: int = 0
 
 
-@dataclass(frozen=True)
-class Reply:
-    """One text of an output, judged; an output of a conversation has one for every turn."""
-
-    text: str
-    verdict: Verdict | None
-    tokens: int
-    is_truncated: bool
-
-    @property
-    def reward(self) -> float:
-        """1 if right, 0 if wrong, NaN if the verifier failed."""
-        return math.nan if self.verdict is None else float(self.verdict.reward > 0.5)
-
-    @property
-    def no_answer(self) -> str:
-        """Why there is no answer, one of [`NO_ANSWER`]; empty if there is one."""
-        reason = self.verdict.reason.partition(":")[0] if self.verdict else "right"
-        if reason not in ("no_answer", "unparseable"):
-            return ""
-        if reason == "unparseable" and states_answer(self.text):
-            return "unparseable"
-        if is_looping(self.text):
-            return "looping"
-        return "truncated" if self.is_truncated else "none_given"
-
-
 @cache
 def verifier_pool() -> VerifierPool:
     """The verifier processes of this process, started once and ended with it."""
@@ -78,19 +46,10 @@ def verifier_pool() -> VerifierPool:
     return pool
 
 
-def verify_all(texts: Sequence[str], problems: Sequence[Problem]) -> list[Verdict | None]:
-    """Verdicts; None where the verifier failed."""
-
-    async def verify(text: str, problem: Problem) -> Verdict | None:
-        try:
-            return await verifier_pool().verify(answer_text(text), problem)
-        except VerifierError:  # counted by `verifier_failures`
-            return None
-
-    async def run() -> list[Verdict | None]:
-        return await asyncio.gather(*(verify(text, problem) for text, problem in zip(texts, problems, strict=True)))
-
-    return asyncio.run(run())
+def verify(texts: Sequence[str], problems: Sequence[Problem]) -> list[Verdict | None]:
+    """Verdicts; None where the verifier failed, which is counted by `verifier_failures`."""
+    verdicts = asyncio.run(verify_all(texts, problems, verifier_pool()))
+    return [verdict if isinstance(verdict, Verdict) else None for verdict in verdicts]
 
 
 def check_gold(problem: Problem) -> None:
@@ -109,23 +68,23 @@ def check_gold(problem: Problem) -> None:
         ) from error
 
 
-def judge(problems: Sequence[Problem], doc: Doc, response: ModelResponse) -> list[list[Reply]]:
+def judge(problems: Sequence[Problem], doc: Doc, response: ModelResponse) -> list[list[Judged]]:
     """The outputs of a response, each with a judged reply for every turn."""
     turns = len(problems)
     if not response.text or len(response.text) % turns:
         raise InvalidInputError(
             f"task {doc.task_name!r} is a conversation of {turns} turns, but the model answered only the first: "
-            "evaluate it with recipes/evaluate.py"
+            "evaluate it with `treecot evaluate`"
         )
     texts = response.text
-    verdicts = verify_all(texts, list(problems) * (len(texts) // turns))
+    verdicts = verify(texts, list(problems) * (len(texts) // turns))
     counts = getattr(response, "token_counts", None) or [len(_unpadded(t)) for t in response.output_tokens]
     counts = counts or [0] * len(texts)
     reasons = getattr(response, "finish_reasons", None)
     if not reasons:
         reasons = ["length" if doc.generation_size and n >= doc.generation_size else "stop" for n in counts]
     replies = [
-        Reply(text, verdict, tokens, reason == "length")
+        Judged(text, verdict, tokens, reason == "length")
         for text, verdict, tokens, reason in zip(texts, verdicts, counts, reasons, strict=True)
     ]
     return [replies[i : i + turns] for i in range(0, len(replies), turns)]

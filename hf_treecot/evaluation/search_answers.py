@@ -9,7 +9,7 @@ import asyncio
 import importlib
 import math
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -19,7 +19,7 @@ from ..errors import EngineError, InvalidInputError
 from ..mcts.pattern import Pattern
 from ..mcts.search import Judge, SearchConfig, search
 from ..mcts.tree import ROOT, Tree
-from .answers import answer_key
+from ..verifiers.judging import answer_key
 
 
 MAX_SIMULATIONS = 1_000  # a tree whose answers are all found gains nothing from more
@@ -56,6 +56,8 @@ async def search_answers(
     *,
     reward: str = "majority",
     seed: int = 0,
+    max_simulations: int = MAX_SIMULATIONS,
+    observe: Callable[[Tree], None] | None = None,
 ) -> FoundAnswers:
     """
     Answer a problem by search.
@@ -69,6 +71,9 @@ async def search_answers(
         reward (`str`): `"majority"`, `"confidence"`, or a function `package.module:function` that takes a prompt and a
             chain and gives a reward from 0 to 1, such as that of a reward model.
         seed (`int`): With the problem's id, the seed of the tree.
+        max_simulations (`int`): Simulations after which it ends, whatever is left of the budget.
+        observe (`Callable`, *optional*): Called with the tree after every simulation, to show it while it grows; see
+            [`votes`].
 
     Returns:
         [`FoundAnswers`]
@@ -86,10 +91,11 @@ async def search_answers(
         {"generator": engine, "critic": engine},
         None,
         replace(
-            config, max_tree_tokens=token_budget, num_simulations=MAX_SIMULATIONS, give_up_factor=1, min_right=1,
+            config, max_tree_tokens=token_budget, num_simulations=max_simulations, give_up_factor=1, min_right=1,
             max_right=10**9,
         ),
         random.Random(f"{seed}/{problem.problem_id}"),
+        observe=observe,
         judge=record,
     )  # fmt: skip
     in_time = [node for node, at in found.items() if at <= token_budget]
@@ -105,6 +111,11 @@ async def search_answers(
         [tree.render(node) for node in nodes], [_tokens(tree, node) for node in nodes], found_at, bool(keyed),
         tree.generated_tokens,
     )  # fmt: skip
+
+
+def votes(tree: Tree) -> Counter[str]:
+    """How many answers of a tree say the same, by what they say; the first found comes first among equals."""
+    return Counter(node.answer for node in tree.nodes if node.reward is not None and node.answer is not None)
 
 
 def choose(tree: Tree, keys: dict[int, str], reward: str) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import comb
 
 import numpy
-from scipy.stats import bootstrap, permutation_test
+from scipy.stats import permutation_test
 
 
 RESAMPLES = 2_000
@@ -51,11 +51,12 @@ def estimate(
     values: Sequence[float], weights: Sequence[float] | None = None, *, level: float = 0.95, seed: int = 0
 ) -> Estimate:
     """
-    The mean over problems, with a bootstrap interval.
+    The mean over problems, with a percentile bootstrap interval.
 
     Args:
-        values (`Sequence[float]` or an array of shape (problems, figures)): One a problem; NaN is left out. With
-            weights, sums. Of several figures, the mean of their means.
+        values (`Sequence[float]`, or an array of shape (problems, figures) or (seeds, problems, 1)): One a problem;
+            NaN is left out. With weights, sums. Of several figures, the mean of their means. Of several seeds of one
+            experiment on the same problems, seeds and problems are both drawn, each with all of its outcomes.
         weights (*optional*): How many things each value is the sum of, if not one; of the same shape.
         level (`float`): Of the interval.
         seed (`int`): Of the resampling.
@@ -65,26 +66,21 @@ def estimate(
     """
     values = numpy.asarray(values, dtype=float)
     weights = numpy.ones_like(values) if weights is None else numpy.asarray(weights, dtype=float)
-    values, weights = (array[:, None] if array.ndim == 1 else array for array in (values, weights))
-    known = ~numpy.isnan(values).any(axis=1)
-    values, weights = values[known], weights[known]
-    if not weights.sum(axis=0).all():
+    shape = {1: (1, -1, 1), 2: (1, *values.shape), 3: values.shape}[values.ndim]
+    values, weights = values.reshape(shape), weights.reshape(shape)
+    known = ~numpy.isnan(values).any(axis=(0, 2))
+    values, weights = values[:, known], weights[:, known]
+    if not values.size or not weights.sum(axis=(0, 1)).all():
         return Estimate(*[float("nan")] * 4)
-
-    def mean_of_ratios(*columns, axis=-1):
-        sums = [column.sum(axis) for column in columns]
-        pairs = zip(sums[: len(sums) // 2], sums[len(sums) // 2 :], strict=True)
-        return numpy.mean([v / numpy.maximum(w, 1e-12) for v, w in pairs], axis=0)
-
-    columns = (*values.T, *weights.T)
-    mean = float(mean_of_ratios(*columns))
-    if len(values) < 2 or all(numpy.ptp(column) == 0 for column in columns):
+    mean = float((values.sum(axis=(0, 1)) / weights.sum(axis=(0, 1))).mean())
+    if values.shape[1] < 2 or all(numpy.ptp(array) == 0 for array in (values, weights)):
         return Estimate(mean, mean, mean, 0.0)
-    result = bootstrap(
-        columns, mean_of_ratios, paired=True, vectorized=True, method="percentile", confidence_level=level,
-        n_resamples=RESAMPLES, rng=numpy.random.default_rng(seed),
-    )  # fmt: skip
-    return Estimate(mean, *map(float, result.confidence_interval), float(result.standard_error))
+    rng = numpy.random.default_rng(seed)
+    drawn = [rng.multinomial(size, [1 / size] * size, RESAMPLES) for size in values.shape[:2]]  # how often each
+    sums, counts = (numpy.einsum("rs,rp,spf->rf", *drawn, array, optimize=True) for array in (values, weights))
+    means = (sums / numpy.maximum(counts, 1e-12)).mean(axis=1)
+    low, high = numpy.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(mean, float(low), float(high), float(means.std(ddof=1)))
 
 
 def compare(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> Comparison:

@@ -198,7 +198,7 @@ def read_tables(path: Path, config: str) -> "Iterator[pyarrow.Table]":
     for file in sorted((path / config).glob("*.parquet")):
         with pyarrow.parquet.ParquetFile(file) as content:
             if missing := FEATURES[config].keys() - content.schema_arrow.names:
-                remedy = "" if config == "trees" else ", or older: select its rows again (recipes/select_rows.py)"
+                remedy = "" if config == "trees" else ", or older: select its rows again (`treecot select`)"
                 raise InvalidInputError(
                     f"{file.name} of {config} has no column {min(missing)!r}: it is not of ours{remedy}"
                 )

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from ..mcts.tree import Tree
 
 
-TEMPLATE = Path(__file__).parent / "dataset_cards" / "trees.md"
+TEMPLATE = files("hf_treecot.dataset_cards") / "trees.md"
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 EXAMPLE_LENGTH = 1200  # characters
 LICENSES = frozenset(

@@ -9,10 +9,13 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
+from importlib import resources
+from importlib.metadata import distribution
 from pathlib import Path
 
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData, RepoCard
 from huggingface_hub.errors import RepositoryNotFoundError
+from packaging.requirements import Requirement
 
 from ..errors import InvalidInputError
 from ..starter.training import STARTER_IDENTITY
@@ -21,6 +24,7 @@ from .dataset_card import TreeStatistics, inline, write_card
 from .evaluation_results import read_results
 from .parquet_shards import MAX_SHARD_SIZE, check_test_fraction, write_shards
 from .repository import HUB_NAME, Published, Repository, with_retries
+from .wheel import write_wheel
 
 
 LENGTH_COLUMNS = {"sft": {"length": "sft"}, "preference": {"chosen_length": "chosen", "rejected_length": "rejected"}}
@@ -78,7 +82,7 @@ def push_trees(
         raise InvalidInputError(f"run_dir={str(run_dir)!r}: the run is empty; build at least one tree first")
     check_test_fraction(test_fraction)
     repository = Repository.claim(repo_id, "dataset", private, revision, token)
-    repository.check_is_ours()
+    repository.check_holds_trees()
     statistics = TreeStatistics.of(trees)
     report = run_dir / "report.json"
     with tempfile.TemporaryDirectory(prefix="treecot-publish-") as temporary:
@@ -96,7 +100,7 @@ def push_trees(
             license=license,
         )
         ours = [f"{config}/*.parquet" for config in FEATURES] + ["assets/chains.png", "assets/rows.png"]
-        return repository.make_it(_files(directory), ours, f"{statistics.trees} trees")
+        return repository.replace_files(_files(directory), ours, f"{statistics.trees} trees")
 
 
 def push_model(
@@ -116,10 +120,10 @@ def push_model(
         model_dir (`Path`): What a trainer has saved.
         repo_id (`str`): `"user/name"`, or `"name"` for one's own namespace.
         results (`Iterable[Path]`): Result files of lighteval, or directories of such.
-        private, revision, token: As of [`push_trees`].
+        private, revision, token: As in [`push_trees`].
 
     Raises:
-        InvalidInputError: As of [`push_trees`]; or there is no model, or there are no results.
+        InvalidInputError: As in [`push_trees`]; or there is no model, or there are no results.
         HubError: The Hub kept failing. Call it again.
     """
     model_dir = Path(model_dir)
@@ -133,11 +137,11 @@ def push_model(
         card = Path(temporary) / "README.md"
         write_model_card(model_dir / "README.md", card, repository.repo_id, evaluation)
         files = {**_files(model_dir, NOT_PUBLISHED), "README.md": card}
-        return repository.make_it(files, WEIGHTS, "model")
+        return repository.replace_files(files, WEIGHTS, "model")
 
 
 def push_space(
-    space_dir: Path | str,
+    space_dir: Path | str | None,
     repo_id: str,
     *,
     private: bool | None = None,
@@ -145,26 +149,49 @@ def push_space(
     token: str | None = None,
 ) -> Published:
     """
-    Publish a Space: the files of a directory whose `README.md` has a Space's header.
+    Publish a Space: ours, with the wheel of this very version, so that it waits for no release; or one of your own.
 
     Args:
-        space_dir (`Path`): The directory.
+        space_dir (`Path`, *optional*): The directory of a Space of your own, whose `README.md` has a Space's header.
+            None: ours.
         repo_id (`str`): `"user/name"`, or `"name"` for one's own namespace.
-        private, revision, token: As of [`push_trees`].
+        private, revision, token: As in [`push_trees`].
 
     Raises:
-        InvalidInputError: As of [`push_trees`]; or the header is missing.
+        InvalidInputError: As in [`push_trees`]; or the header is missing.
         HubError: The Hub kept failing. Call it again.
     """
-    space_dir = Path(space_dir)
-    card = space_dir / "README.md"
+    directory = Path(str(resources.files("hf_treecot.space.shell"))) if space_dir is None else Path(space_dir)
+    card = directory / "README.md"
     sdk = RepoCard.load(card).data.get("sdk") if card.is_file() else None
     if sdk is None:
         raise InvalidInputError(
             f"space {str(space_dir)!r}: there is no README.md whose header names an sdk; give the directory of a Space"
         )
     repository = Repository.claim(repo_id, "space", private, revision, token, sdk=sdk)
-    return repository.make_it(_files(space_dir, ("__pycache__", "*.pyc", ".*")), (), "Space")
+    files = _files(directory, ("__pycache__", "*.pyc", ".*", *(("__init__.py",) if space_dir is None else ())))
+    with tempfile.TemporaryDirectory(prefix="treecot-publish-") as temporary:
+        if space_dir is None:
+            wheel = write_wheel(Path(temporary))
+            requirements = Path(temporary) / "requirements.txt"
+            requirements.write_text(_requirements(repository, wheel.name, revision), encoding="utf-8")
+            files |= {wheel.name: wheel, "requirements.txt": requirements}
+        return repository.replace_files(files, ("hf_treecot-*.whl",) if space_dir is None else (), "Space")
+
+
+def _requirements(repository: Repository, wheel: str, revision: str) -> str:
+    """
+    What a Space installs: the wheel by its address, since what builds a Space sees `requirements.txt` alone. That of a
+    private one cannot be read there: its `app.py` installs the wheel, and here stand what the wheel needs.
+    """
+    api = repository.api
+    if not api.repo_info(repository.repo_id, repo_type="space").private:
+        address = f"{api.endpoint}/spaces/{repository.repo_id}/resolve/{revision}/{wheel}"
+        return f"hf-treecot[space] @ {address}\n"
+    needed = [Requirement(text) for text in distribution("hf-treecot").requires or ()]
+    wanted = [need for need in needed if need.marker is None or need.marker.evaluate({"extra": "space"})]
+    names = (str(Requirement(f"{need.name}[{','.join(need.extras)}]{need.specifier}")) for need in wanted)
+    return f"# {wheel}, which app.py installs, needs:\n" + "\n".join(names) + "\n"
 
 
 def write_model_card(source: Path, path: Path, repo_id: str, evaluation: list[EvalResult]) -> None:

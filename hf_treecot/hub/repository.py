@@ -129,7 +129,7 @@ class Repository:
             )
         return self
 
-    def check_is_ours(self) -> None:
+    def check_holds_trees(self) -> None:
         """
         Raises:
             InvalidInputError: It is a dataset of something else.
@@ -141,7 +141,7 @@ class Repository:
                 f"repo_id={self.repo_id!r} is a dataset of something else (it holds {other[0]!r}): choose another name"
             )
 
-    def make_it(self, files: Mapping[str, Path], ours: Iterable[str], message: str) -> Published:
+    def replace_files(self, files: Mapping[str, Path], ours: Iterable[str], message: str) -> Published:
         """
         Make the repository hold these files, in one commit.
 

@@ -142,9 +142,9 @@ def _next(run: Path, stages: list[str]) -> list[str]:
         "## Next",
         "```bash\n"
         f'make space SPACE="--source {quote(str(run))}{talk}"\n'
-        f"python recipes/select_rows.py --trees {quote(str(run))} {tokenizer}--preference all "
+        f"treecot select --trees {quote(str(run))} {tokenizer}--preference all "
         f"--output_dir {quote(f'{run}-all')}\n"
-        f"python recipes/publish.py --dataset {quote(str(run))} --repo_id my-trees\n"
+        f"treecot publish --dataset {quote(str(run))} --repo_id my-trees\n"
         "```",
     ]
 

@@ -37,4 +37,7 @@ class SpaceArguments:
         metadata={"help": "Visitors are strangers: no directories, only these models, tighter limits."},
     )
     host: str = field(default="127.0.0.1", metadata={"help": "Address to serve at. On a Space: all."})
-    port: int = field(default=7860, metadata={"help": "Port to serve at."})
+    port: int = field(
+        default_factory=lambda: int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
+        metadata={"help": "Port to serve at."},
+    )

@@ -1,4 +1,4 @@
-"""The figures of `recipes/evaluate.py`, as a table and a plot, and the pictures beside them."""
+"""The figures of `treecot evaluate`, as a table and a plot, and the pictures beside them."""
 
 import json
 from html import escape

@@ -14,13 +14,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from ..base import Problem, Verdict
+from ..base import Problem
 from ..cli.engines import open_engines, server_arguments
 from ..engines.engine import Engine, Request
 from ..engines.local import LocalEngine
 from ..errors import ContextLengthError, EngineError, EnginesDownError, InvalidInputError
+from ..evaluation.search_answers import search_answers, votes
 from ..mcts.pattern import load_pattern
-from ..mcts.search import SearchConfig, search
+from ..mcts.search import SearchConfig
 from ..mcts.tree import Tree
 from ..starter.training import model_path
 from ..verifiers.diagnostics import answer_thought
@@ -168,25 +169,26 @@ class Found:
     """What a search has come to so far."""
 
     tree: Tree | None = None
-    votes: Counter[str] = field(default_factory=Counter)
     note: str = "waiting"
 
     @property
-    def answer(self) -> str:
-        """The answer with the most votes."""
-        return self.votes.most_common(1)[0][0] if self.votes else ""
+    def votes(self) -> Counter[str]:
+        """Answers that mean the same, counted."""
+        return votes(self.tree) if self.tree else Counter()
 
     def best_chain(self) -> str:
-        """Of the chains with that answer, the one whose way was visited with most success."""
-        if self.tree is None or not self.votes:
+        """Of the chains with most votes, the one whose way was visited with most success."""
+        if not (counted := self.votes):
             return ""
         nodes = self.tree.nodes
-        leaves = [i for i, node in enumerate(nodes) if node.reward is not None and node.answer == self.answer]
+        winner = counted.most_common(1)[0][0]
+        leaves = [i for i, node in enumerate(nodes) if node.reward is not None and node.answer == winner]
         return self.tree.render(max(leaves, key=lambda i: nodes[nodes[i].parent].value))
 
-
-class _Enough(Exception):
-    """The search has used up its tokens."""
+    @property
+    def answer(self) -> str:
+        """The answer with the most votes, as that chain states it."""
+        return final_answer(answer_thought(self.best_chain())) or ""
 
 
 async def search_answer(
@@ -199,33 +201,20 @@ async def search_answer(
         InvalidInputError, EngineError: The model cannot be used, or failed.
     """
 
-    async def verify(text: str, _: Problem) -> Verdict:
-        answer = final_answer(answer_thought(text))
-        if answer is None:
-            return Verdict(0.0, None, "no_answer")
-        found.votes[answer] += 1
-        return Verdict(found.votes[answer] / found.votes.total(), answer, "share of the answers so far")
-
     def observe(tree: Tree) -> None:
         found.tree = tree
         found.note = f"simulation {len(tree.simulations)} of {limits.simulations}, {tree.generated_tokens} tokens"
-        if tree.generated_tokens >= limits.search_tokens:
-            raise _Enough
 
     found.note = "loading"
     async with models.open(name) as engine:
         found.note = "searching"
-        config = SearchConfig(
-            num_simulations=limits.simulations, min_right=limits.simulations + 1, max_right=limits.simulations + 1,
-            give_up_factor=1, max_new_tokens=min(256, limits.tokens), max_chain_tokens=limits.tokens,
+        await search_answers(
+            Problem("question", question, "", "", "talk"), engine, load_pattern(pattern),
+            SearchConfig(max_new_tokens=min(256, limits.tokens), max_chain_tokens=limits.tokens),
+            limits.search_tokens, seed=seed, max_simulations=limits.simulations, observe=observe,
         )  # fmt: skip
-        engines = {"generator": engine, "critic": engine}
-        problem = Problem("question", question, "", "", "talk")
-        try:
-            await search(problem, load_pattern(pattern), engines, verify, config, random.Random(seed), observe)
-            found.note = f"done: {found.note}"
-        except _Enough:
-            found.note = f"stopped at the limit: {found.note}"
+    is_spent = found.tree is not None and found.tree.generated_tokens >= limits.search_tokens
+    found.note = f"{'stopped at the limit' if is_spent else 'done'}: {found.note}"
 
 
 def follow(start: Callable[[], object], seconds: float) -> Iterator[None]:

@@ -115,5 +115,5 @@ def _growing(found: Found) -> dict | None:
 
 def _found_html(found: Found) -> str:
     votes = ", ".join(f"{escape(answer[:80])} ({count})" for answer, count in found.votes.most_common(5))
-    answer = f"<p><b>{escape(found.answer[:200])}</b></p>{chain_html(found.best_chain())}" if found.votes else ""
+    answer = f"<p><b>{escape(found.answer[:200])}</b></p>{chain_html(found.best_chain())}" if found.answer else ""
     return f'<p class="note" role="status">{escape(found.note)}{" · votes: " if votes else ""}{votes}</p>{answer}'

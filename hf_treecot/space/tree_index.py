@@ -215,7 +215,7 @@ def _open_directory(directory: Path) -> TreeIndex:
     if not paths:
         raise InvalidInputError(
             f"source {str(directory)!r} is not a run: there are no trees; give a directory that "
-            "recipes/build_trees.py has finished"
+            "`treecot build` has finished"
         )
     return _index(str(directory), paths, preferences, lambda path: path)
 

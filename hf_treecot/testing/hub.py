@@ -7,7 +7,7 @@ rights, private repositories. Faults are injected on request. What it cannot do:
         hub.add("datasets", "user/name", Path("a_folder"))
         hub.faults.append(Fault("die", "POST .*/commit/"))
 
-`python -m tests.servers.hub [DIRECTORY]` serves until it is interrupted, and says how to use it.
+`python -m hf_treecot.testing.hub [DIRECTORY]` serves until it is interrupted, and says how to use it.
 """
 
 import base64

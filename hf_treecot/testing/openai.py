@@ -1,6 +1,6 @@
 """A loopback server of OpenAI's completions as vLLM has them, over a small world.
 
-python -m tests.servers.openai --port 8000                    # the starter model
+python -m hf_treecot.testing.openai --port 8000                    # the starter model
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Run a loopback server: in a thread of this process, or as `python -m tests.servers.tgi`."""
+"""Run a loopback server: in a thread of this process, or as `python -m hf_treecot.testing.tgi`."""
 
 import argparse
 import contextlib

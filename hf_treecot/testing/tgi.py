@@ -1,7 +1,7 @@
 """A loopback text-generation-inference: its routes, limits, permits and error types, over a small world.
 
-    python -m tests.servers.tgi --port 8080                       # the starter model
-    python -m tests.servers.tgi --backend scripted --fault-rate 0.04
+    python -m hf_treecot.testing.tgi --port 8080                       # the starter model
+    python -m hf_treecot.testing.tgi --backend scripted --fault-rate 0.04
 
 A token's log-probability is not known behind it, only their sum: it stands at the first token.
 """

@@ -12,6 +12,10 @@ _NAMES = {
     "LogProbabilityAlarm": "callbacks",
     "MaskedThoughtConfig": "masked_thought",
     "MaskedThoughtTrainer": "masked_thought",
+    "PairConfig": "pair_config",
+    "PairTrainer": "pair_trainer",
+    "REDIConfig": "redi",
+    "REDITrainer": "redi",
 }
 __all__ = sorted(_NAMES)
 

@@ -11,8 +11,9 @@ from trl.models.utils import unwrap_model_for_generation
 
 from ..base import Problem
 from ..errors import InvalidInputError
-from ..verifiers.diagnostics import answer_thought, has_answer, repetition
-from ..verifiers.worker import rewards_of
+from ..verifiers.diagnostics import repetition
+from ..verifiers.judging import judge_all
+from .trl_compat import attention_of, row_of_its_own
 
 
 logger = logging.get_logger(__name__)
@@ -78,14 +79,9 @@ class AnswerRateCallback(TrainerCallback):
 
     def _watch(self, control) -> None:
         metrics = self.measure()
-        # A row of its own, which takes neither the figures that TRL 1.16 gathers for the next row nor that row's turn.
-        gathered, should_log = getattr(self.trainer, "_metrics", {}), control.should_log
-        held = {mode: dict(values) for mode, values in gathered.items()}
-        for values in gathered.values():
-            values.clear()
-        self.trainer.log(dict(metrics))
-        for mode, values in held.items():
-            gathered[mode].update(values)
+        should_log = control.should_log
+        with row_of_its_own(self.trainer):
+            self.trainer.log(dict(metrics))
         control.should_log = should_log
         rate = metrics["answers/no_answer_rate"]
         if self.max_no_answer_rate is not None and rate > self.max_no_answer_rate:
@@ -102,30 +98,31 @@ class AnswerRateCallback(TrainerCallback):
         # All processes generate equally often: with sharded weights they need one another.
         rounds = -(-len(self.problems) // accelerator.num_processes)
         outputs = self._answer((own + self.problems)[:rounds])[: len(own)]
-        texts = [answer_thought(text) for text, _ in outputs]
+        texts, lengths = [text for text, _ in outputs], [length for _, length in outputs]
+        truncated = [length >= self.max_new_tokens for length in lengths]
         # A thread of its own: in a notebook this one runs an event loop already.
         with ThreadPoolExecutor(1) as executor:
-            rewards = executor.submit(asyncio.run, rewards_of(texts, own)).result()
-        judged = [reward for reward in rewards if reward is not None]
+            judged = executor.submit(asyncio.run, judge_all(texts, own, lengths, truncated)).result()
+        rewards = [output.reward for output in judged if output.verdict is not None]
         sums = torch.tensor(
             [
-                sum(judged),
-                len(judged),
-                sum(not has_answer(text) for text, _ in outputs),
-                sum(repetition(text) for text, _ in outputs),
-                sum(length for _, length in outputs),
+                sum(rewards),
+                len(rewards),
+                sum(bool(output.no_answer) for output in judged),
+                sum(map(repetition, texts)),
+                sum(lengths),
                 len(outputs),
             ],
             dtype=torch.float32,
             device=accelerator.device,
         )
-        right, judged, unanswered, repeated, length, count = accelerator.reduce(sums, "sum").tolist()
+        right, verified, unanswered, repeated, length, count = accelerator.reduce(sums, "sum").tolist()
         return {
-            "answers/accuracy": right / max(judged, 1),
+            "answers/accuracy": right / max(verified, 1),
             "answers/no_answer_rate": unanswered / count,
             "answers/repetition": repeated / count,
             "answers/length": length / count,
-            "answers/verifier_failures": count - judged,
+            "answers/verifier_failures": count - verified,
         }
 
     def _answer(self, problems: Sequence[Problem]) -> list[tuple[str, int]]:
@@ -142,7 +139,7 @@ class AnswerRateCallback(TrainerCallback):
         training = trainer.model.training
         with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model, torch.no_grad():
             model.eval()
-            attention = model.config._attn_implementation
+            attention = attention_of(model)
             if attention == "flex_attention":  # it would be compiled for every length
                 model.set_attn_implementation("sdpa")
             for start in range(0, len(prompts), trainer.args.per_device_eval_batch_size):
@@ -181,7 +178,7 @@ class LogProbabilityAlarm(TrainerCallback):
         self.first = value if self.first is None else self.first
         if self.first - value > self.max_fall and not self.has_warned:
             self.has_warned = True
-            remedy = "lower redi_alpha" if getattr(args, "is_redi", False) else "raise alpha or beta"
+            remedy = "lower redi_alpha" if hasattr(args, "redi_alpha") else "raise alpha or beta"
             logger.warning(
                 f"The chosen answers have become less likely, from {self.first:.3f} to {value:.3f} nats per token at "
                 f"step {state.global_step}: {remedy}, or lower the learning rate."

@@ -1,59 +1,23 @@
-"""Conservative DPO on TRL's DPOTrainer. What touches TRL's private parts is in this file: written against TRL 1.16."""
+"""Conservative DPO on trees of thoughts."""
 
 import contextlib
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from accelerate.utils import is_peft_model
-from datasets import Dataset, IterableDataset
-from torch.utils.data import DataLoader
-from transformers.utils import logging
-from trl import DPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import use_adapter
 
-from ..errors import InvalidInputError
 from .cdpo_config import CDPOConfig
-from .losses import preference_loss, redi_loss
-from .model_card import BOTTLENECK_PAPER, REDI_PAPER, add_training_sections, loss_formula
-from .preference_data import check_rows, check_tokens
-from .tree_batches import TreeBatchSampler, TreeCollator
-from .tree_packing import attention_mask, packing_obstacle
+from .losses import preference_loss
+from .model_card import BOTTLENECK_PAPER
+from .pair_trainer import PairTrainer
 
 
-logger = logging.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class TokenScores:
-    """What the model says of every token after the first of every row, `(2 * pairs, length - 1)`; 0 in prompts."""
-
-    log_probs: torch.Tensor
-    entropy: torch.Tensor | None = None
-    mean_logits: torch.Tensor | None = None
-    is_top1: torch.Tensor | None = None
-    aux_loss: torch.Tensor | None = None  # of a mixture of experts' routers: one figure for the batch
-
-
-class CDPOTrainer(DPOTrainer):
+class CDPOTrainer(PairTrainer):
     """
-    Conservative DPO: DPO that allows for a share ε of pairs that are the wrong way round. With `loss_type="redi"`,
-    REDI, which pushes right chains up and wrong ones down without a reference.
+    Conservative DPO: DPO that allows for a share ε of pairs that are the wrong way round (paper, section 4.2).
 
-    Takes what [`~trl.DPOTrainer`] takes. Where the model allows it, batches gather the pairs of one tree, and every
-    token that they share is forwarded once, for policy and reference alike: the same losses and gradients for a
-    fraction of the work.
-
-    Args:
-        model (`str`, `~transformers.PreTrainedModel` or `~peft.PeftModel`): As in TRL.
-        ref_model (`~transformers.PreTrainedModel`, *optional*): As in TRL; REDI takes none.
-        args ([`CDPOConfig`], *optional*): Configuration.
-        **kwargs: As in TRL: `train_dataset`, `eval_dataset`, `processing_class`, `callbacks`, `peft_config`, …
-
-    Raises:
-        InvalidInputError: Rows that cannot be learnt from, too many rows that `max_length` cuts (of a stream, neither
-            is known), images, `tree_packing="on"` with a model that does not allow it, or a `ref_model` for REDI.
+    Takes what [`~trl.DPOTrainer`] takes; see [`PairTrainer`].
 
     Example:
 
@@ -69,166 +33,12 @@ class CDPOTrainer(DPOTrainer):
 
     config_class = CDPOConfig
     alpha = 0.0  # no SFT term
-    mask_sft_prefix = False
-    loss_is_scaled_for_ga = True  # by the pairs of a whole optimizer step, in `compute_loss`
 
-    _tag_names = ["trl", "cdpo", "tree-cot"]
-    _name = "conservative DPO on trees of thoughts"
-    _paper = BOTTLENECK_PAPER
+    tags = ["trl", "cdpo", "tree-cot"]
+    method = "conservative DPO on trees of thoughts"
+    paper = BOTTLENECK_PAPER
 
-    def __init__(self, model, ref_model=None, args: CDPOConfig | None = None, **kwargs):
-        if args is None:
-            name = model if isinstance(model, str) else model.config.name_or_path
-            args = self.config_class(f"{Path(name).name}-{self.config_class.__name__.removesuffix('Config')}")
-        if not isinstance(args, self.config_class):
-            raise InvalidInputError(
-                f"args is a {type(args).__name__}: {type(self).__name__} needs a {self.config_class.__name__}"
-            )
-        if kwargs.get("compute_metrics") is not None:
-            raise InvalidInputError("compute_metrics is not supported: no logits are built; use a callback")
-        if isinstance(kwargs.get("train_dataset"), Dataset) and not len(kwargs["train_dataset"]):
-            raise InvalidInputError("the train dataset is empty: select more pairs, or give another split")
-        evaluation = kwargs.get("eval_dataset")
-        evaluation = list(evaluation.values()) if isinstance(evaluation, dict) else [evaluation]
-        if any(isinstance(dataset, IterableDataset) for dataset in (kwargs.get("train_dataset"), *evaluation)):
-            args.accelerator_config.dispatch_batches = False  # packed batches differ in size: they cannot be sliced
-        self._own_collator = kwargs.get("data_collator") is not None
-        # Loaded here with no wish for an attention implementation: then the fastest may be chosen.
-        self._may_choose_attention = isinstance(model, str) and not (args.model_init_kwargs or {}).get(
-            "attn_implementation"
-        )
-        self.is_packing: bool | None = None  # not decided yet
-        if args.is_redi:
-            if ref_model is not None:
-                raise InvalidInputError("ref_model is given, but loss_type=['redi'] has no reference: leave it out")
-            self._tag_names = ["trl", "redi", "tree-cot"]
-            self._name, self._paper = "REDI on trees of thoughts", REDI_PAPER
-            # TRL then holds no reference; `_precompute_ref_logps` computes nothing.
-            args.precompute_ref_log_probs = True
-        try:
-            super().__init__(model, ref_model, args, **kwargs)
-        finally:
-            if args.is_redi:
-                args.precompute_ref_log_probs = self.precompute_ref_logps = False
-        if self._is_vision_dataset:
-            raise InvalidInputError("the train dataset has images: this loss is for text alone; use trl.DPOTrainer")
-        self._decide_packing()
-
-    def _decide_packing(self) -> None:
-        """Whether batches are packed; called as soon as the model is there."""
-        if self.is_packing is not None:
-            return
-        reference = getattr(self, "ref_model", None)
-        obstacle = packing_obstacle(self.model, self.args.disable_dropout)
-        if obstacle is None and reference is not None:
-            obstacle = packing_obstacle(self.accelerator.unwrap_model(reference), self.args.disable_dropout)
-        if self._own_collator:
-            obstacle = "there is a data_collator of your own"
-        elif self.aux_loss_enabled:
-            obstacle = "the auxiliary loss of a mixture of experts is defined over rows"
-        elif self.args.train_sampling_strategy != "random":
-            obstacle = f"train_sampling_strategy={self.args.train_sampling_strategy!r} is not that of trees"
-        self.is_packing = self.args.tree_packing != "off" and obstacle is None
-        if self.is_packing:
-            # On a GPU the dense mask of a long tree takes too much time and memory.
-            if self._may_choose_attention and self.args.device.type == "cuda" and self.model._supports_flex_attn:
-                for model in filter(None, (self.model, reference)):
-                    model.set_attn_implementation("flex_attention")
-                logger.info("Attention is flex_attention: packed trees are sparse.")
-            collator = self.data_collator
-            self.data_collator = TreeCollator(
-                collator.pad_token_id, collator.max_length, collator.truncation_mode, collator.pad_to_multiple_of
-            )
-        elif self.args.tree_packing == "on":
-            raise InvalidInputError(f"tree_packing='on' is not possible: {obstacle}; use 'auto' or 'off'")
-        elif self.args.tree_packing == "auto":
-            logger.warning(
-                f"Tree packing is off, batches are padded, and max_tokens_per_batch does not limit them: {obstacle}."
-            )
-
-    def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
-        is_tokenized = "prompt_ids" in (dataset.column_names or ())
-        if not isinstance(dataset, IterableDataset) and not is_tokenized:
-            check_rows(dataset, dataset_name)
-        prepared = dataset
-        if not is_tokenized:
-            prepared = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
-        if not isinstance(dataset, IterableDataset):  # a stream is not read before it is used
-            check_tokens(prepared, len(dataset), dataset_name, args)
-        return prepared
-
-    def get_train_dataloader(self) -> DataLoader:
-        """Batches of pairs, those of one tree together if batches are packed."""
-        if not self.is_packing or not isinstance(self.train_dataset, Dataset):
-            return super().get_train_dataloader()
-        dataset = self._remove_unused_columns(self.train_dataset, description="training")
-        sampler = TreeBatchSampler(
-            dataset.select_columns(["prompt_ids", "chosen_ids", "rejected_ids"]),
-            self._train_batch_size,
-            self.args.max_tokens_per_batch,
-            self.accelerator.num_processes,
-            self.args.data_seed if self.args.data_seed is not None else self.args.seed,
-            self.args.dataloader_drop_last,
-        )
-        loader = DataLoader(
-            dataset,
-            batch_sampler=sampler,
-            collate_fn=self.data_collator,
-            num_workers=self.args.dataloader_num_workers,
-            pin_memory=self.args.dataloader_pin_memory,
-            persistent_workers=self.args.dataloader_persistent_workers,
-            prefetch_factor=self.args.dataloader_prefetch_factor,
-            multiprocessing_context=self.args.dataloader_multiprocessing_context,
-            in_order=self.args.dataloader_in_order,
-        )
-        loader = self.accelerator.prepare(loader)
-        if loader.batch_sampler is not sampler:
-            # accelerate's share of one process hides the sampler, and a resumed epoch would be in another's order.
-            loader.batch_sampler.set_epoch = sampler.set_epoch
-        return loader
-
-    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor:
-        """The pairs of an optimizer step: batches of trees differ in size, pairs count equally."""
-        pairs = torch.tensor(sum(len(batch["input_ids"]) // 2 for batch in batch_samples), device=device)
-        return self.accelerator.gather(pairs).sum()
-
-    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        """The loss alone: no logits are built."""
-        return super().prediction_step(model, inputs, prediction_loss_only=True, ignore_keys=ignore_keys)
-
-    def _score(self, model, inputs: dict[str, torch.Tensor], with_aux_loss: bool = False) -> TokenScores:
-        """Log-probabilities of all completion tokens, packed or padded."""
-        mask, aux_loss = inputs["completion_mask"], None
-        if "tree_input_ids" not in inputs:
-            labels = inputs["input_ids"].masked_fill(mask == 0, -100)
-            outputs = model(
-                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], labels=labels,
-                use_cache=False, fused_lm_head=True, **({"output_router_logits": True} if with_aux_loss else {}),
-            )  # fmt: skip
-            aux_loss = outputs.aux_loss if with_aux_loss else None
-            length = mask.shape[1] - 1  # prompt-learning PEFT puts virtual tokens before it
-
-            def select(field: torch.Tensor | None) -> torch.Tensor | None:
-                return None if field is None else field[:, -length:]
-        else:
-            ids, index, completion = inputs["tree_input_ids"], inputs["tree_index"], mask[:, 1:].bool()
-            wanted = torch.zeros_like(ids[:, 1:], dtype=torch.bool).view(-1)
-            wanted[index[completion]] = True
-            labels = torch.full_like(ids, -100)
-            labels[:, 1:] = ids[:, 1:].masked_fill(~wanted.view(ids.shape[0], -1), -100)
-            positions, scored = inputs["tree_position_ids"], self.accelerator.unwrap_model(model)
-            outputs = model(
-                input_ids=ids, position_ids=positions, labels=labels, use_cache=False, fused_lm_head=True,
-                attention_mask=attention_mask(scored.config, inputs["tree_ends"], positions, scored.dtype),
-            )  # fmt: skip
-
-            def select(field: torch.Tensor | None) -> torch.Tensor | None:
-                return None if field is None else field.reshape(-1)[index] * completion
-
-        fields = ("log_probs", "entropy", "mean_logits", "is_top1")
-        return TokenScores(*(select(getattr(outputs, name)) for name in fields), aux_loss=aux_loss)
-
-    def _reference_log_probs(self, model, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def reference_log_probs(self, model, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Token log-probabilities of the reference: a model of its own, or the policy without its adapter."""
         adapter = contextlib.nullcontext()
         if self.ref_model is None and is_peft_model(self.model):
@@ -236,115 +46,36 @@ class CDPOTrainer(DPOTrainer):
             adapter = use_adapter(policy, adapter_name="ref" if "ref" in policy.peft_config else None)
         checkpointing = disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs)
         with torch.no_grad(), checkpointing, adapter:
-            return self._score(model, inputs).log_probs
+            return self.score(model, inputs).log_probs
 
-    def _precompute_ref_logps(self, dataset, name, batch_size):
-        if self.args.is_redi:
-            return dataset
-        self._decide_packing()
-        # TRL's cache does not know that sums with and without the shared prefix differ.
-        model_hash = self._precompute_model_hash
-        self._precompute_model_hash = f"{model_hash}-masked" if self.args.mask_shared_prefix else model_hash
-        try:
-            return super()._precompute_ref_logps(dataset, name, batch_size)
-        finally:
-            self._precompute_model_hash = model_hash
+    def prepare_reference(self, dataset, name: str, batch_size: int):
+        """Precompute the reference's sums; those with and without the shared prefix differ."""
+        self.decide_packing()
+        return self.precompute_reference(dataset, name, batch_size, "masked" if self.args.mask_shared_prefix else "")
 
     def compute_ref_log_probs(self, model, inputs):
         """Sums of the reference's log-probabilities over the preference term's tokens: of chosen, of rejected."""
         with self.accelerator.autocast():
-            log_probs = self._reference_log_probs(model, inputs)
-        return (log_probs * self._masks(inputs)[1]).sum(1).chunk(2)
+            log_probs = self.reference_log_probs(model, inputs)
+        return (log_probs * self.masks(inputs)[1]).sum(1).chunk(2)
 
     def _reference_sums(self, inputs, preference: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What the reference says of the preference term's tokens: of chosen, of rejected."""
         if self.precompute_ref_logps:
             return inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
         ref_model = self.ref_model if self.ref_model is not None else self.model
-        return (self._reference_log_probs(ref_model, inputs) * preference).sum(1).chunk(2)
+        return (self.reference_log_probs(ref_model, inputs) * preference).sum(1).chunk(2)
 
-    def _masks(self, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """`(2 * pairs, length - 1)` masks: all completion tokens, those of the preference term, those not shared."""
-        chosen, rejected = inputs["input_ids"].chunk(2)
-        both = inputs["attention_mask"].chunk(2)
-        shared = ((chosen == rejected) & (both[0] & both[1]).bool()).int().cumprod(1)[:, 1:]
-        completion = inputs["completion_mask"][:, 1:]
-        unshared = completion * (1 - shared).repeat(2, 1)
-        return completion, unshared if self.args.mask_shared_prefix else completion, unshared
+    def pair_losses(self, inputs, chosen, rejected, preference, chosen_nll):
+        """[`preference_loss`] of every pair, and its rewards."""
+        ref_chosen, ref_rejected = self._reference_sums(inputs, preference)
+        ratios = chosen - ref_chosen, rejected - ref_rejected
+        losses = preference_loss(ratios[0] - ratios[1], chosen_nll, self.beta, self.args.epsilon, self.alpha)
+        return losses, {"rewards/chosen": self.beta * ratios[0], "rewards/rejected": self.beta * ratios[1]}
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """The mean over all pairs of an optimizer step of [`preference_loss`] or [`redi_loss`]."""
-        scores = self._score(model, inputs, with_aux_loss=self.aux_loss_enabled)
-        completion, preference, unshared = self._masks(inputs)
-        chosen, rejected = (scores.log_probs * preference).sum(1).chunk(2)
-        sft_mask = (unshared if self.mask_sft_prefix else completion).chunk(2)[0]
-        chosen_nll = -(scores.log_probs.chunk(2)[0] * sft_mask).sum(1) / sft_mask.sum(1).clamp(min=1)
-        if self.args.is_redi:
-            chosen_length, rejected_length = preference.sum(1).clamp(min=1).chunk(2)
-            sides = {"redi/chosen": chosen / chosen_length, "redi/rejected": rejected / rejected_length}
-            losses = redi_loss(*sides.values(), self.args.redi_alpha)
-        else:
-            ref_chosen, ref_rejected = self._reference_sums(inputs, preference)
-            ratios = chosen - ref_chosen, rejected - ref_rejected
-            losses = preference_loss(ratios[0] - ratios[1], chosen_nll, self.beta, self.args.epsilon, self.alpha)
-            sides = {"rewards/chosen": self.beta * ratios[0], "rewards/rejected": self.beta * ratios[1]}
-        loss = losses.mean()
-        if scores.aux_loss is not None:
-            loss = loss + self.router_aux_loss_coef * scores.aux_loss
-        if num_items_in_batch is not None:  # processes are averaged afterwards
-            loss = loss * (len(losses) * self.accelerator.num_processes / num_items_in_batch)
-        self._record(inputs, scores, completion, unshared, sides, chosen_nll)
-        return (loss, {}) if return_outputs else loss
-
-    @torch.no_grad()
-    def _record(self, inputs, scores: TokenScores, completion, unshared, sides, chosen_nll) -> None:
-        """
-        Add this batch's figures, over all processes, to those that are logged next; in TRL's names.
-
-        A reward is relative to a reference. REDI has none: instead of `rewards/*` it logs as `redi/*` the mean
-        log-probabilities of a token that it is made of.
-        """
-        mode = "train" if self.model.training else "eval"
-        one = torch.ones((), device=completion.device)
-        pairs = one * len(chosen_nll)
-        chosen_mask, rejected_mask = completion.chunk(2)
-        whole = (scores.log_probs * completion).sum(1).chunk(2)
-        own = (scores.log_probs * unshared).sum(1).chunk(2)
-        chosen_logits, rejected_logits = (scores.mean_logits * completion).chunk(2)
-        group, (first, second) = next(iter(sides)).split("/")[0], sides.values()
-        row_tokens = inputs["attention_mask"].sum()
-        sums = {  # name -> sum, count
-            "entropy": ((scores.entropy * completion).sum(), completion.sum()),
-            "logits/chosen": (chosen_logits.sum(), chosen_mask.sum()),
-            "logits/rejected": (rejected_logits.sum(), rejected_mask.sum()),
-            "mean_token_accuracy": ((scores.is_top1.chunk(2)[0] * chosen_mask).sum(), chosen_mask.sum()),
-            f"{group}/chosen": (first.sum(), pairs),
-            f"{group}/rejected": (second.sum(), pairs),
-            f"{group}/margins": ((first - second).sum(), pairs),
-            f"{group}/accuracies": ((first > second).sum(), pairs),
-            "logps/chosen": (whole[0].sum(), pairs),
-            "logps/rejected": (whole[1].sum(), pairs),
-            "logps/chosen_unshared": (own[0].sum(), pairs),
-            "logps/rejected_unshared": (own[1].sum(), pairs),
-            "sft_loss": (chosen_nll.sum(), pairs),
-            "length/chosen": (chosen_mask.sum(), pairs),
-            "length/rejected": (rejected_mask.sum(), pairs),
-            "shared_prefix_share": ((completion - unshared).sum(), completion.sum()),
-            "packing_ratio": (row_tokens, inputs.get("tree_size", row_tokens)),
-        }
-        if scores.aux_loss is not None:
-            sums["aux_loss"] = (scores.aux_loss, one)
-        dtype = torch.float32 if one.device.type == "mps" else torch.float64  # which mps has not
-        flat = torch.stack([torch.stack([part.to(dtype) for part in pair]) for pair in sums.values()])
-        total = self.accelerator.reduce(torch.cat([flat, torch.stack([row_tokens, pairs]).to(dtype)[None]]), "sum")
-        for name, (value, count) in zip(sums, total[:-1].tolist(), strict=True):
-            self._metrics[mode][name].append(value / count if count else 0.0)
-        if mode == "train":
-            self._total_train_tokens += int(total[-1, 0])
-        self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
-
-    def create_model_card(self, *args, **kwargs):
-        """TRL's card, with the loss, the data and the figures of this run."""
-        super().create_model_card(*args, **kwargs)
-        if self.is_world_process_zero():
-            add_training_sections(Path(self.args.output_dir) / "README.md", self, loss_formula(self.args, self.alpha))
+    def loss_formula(self) -> str:
+        """The loss in words and TeX."""
+        sft = f" + {self.alpha:g} \\cdot \\mathrm{{NLL}}(\\text{{chosen}})" if self.alpha else ""
+        noise = self.args.epsilon
+        loss = f"$-{1 - noise:g} \\log\\sigma(\\beta\\Delta) - {noise:g} \\log\\sigma(-\\beta\\Delta){sft}$"
+        return f"{loss}, with β = {self.args.beta:g}."

@@ -20,7 +20,7 @@ class JointSFTDPOConfig(CDPOConfig):
             Leave the prefix that chosen shares with rejected out of the SFT term too.
 
     Raises:
-        InvalidInputError: `alpha` is negative, or `loss_type` is REDI, whose first term is that of SFT already.
+        InvalidInputError: `alpha` is negative, or as [`CDPOConfig`].
     """
 
     alpha: float = field(default=1.0, metadata={"help": "Weight of the SFT term."})
@@ -32,8 +32,3 @@ class JointSFTDPOConfig(CDPOConfig):
         super().__post_init__()
         if self.alpha < 0:
             raise InvalidInputError(f"alpha={self.alpha} is out of range: it must be at least 0")
-        if self.is_redi:
-            raise InvalidInputError(
-                "loss_type=['redi'] has an SFT term of its own, and joint training would add it twice: use CDPOConfig "
-                "(recipes/cdpo.py)"
-            )

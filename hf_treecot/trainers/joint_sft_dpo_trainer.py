@@ -13,8 +13,8 @@ class JointSFTDPOTrainer(CDPOTrainer):
 
     config_class = JointSFTDPOConfig
 
-    _tag_names = ["trl", "cdpo", "joint-sft-dpo", "tree-cot"]
-    _name = "joint SFT and conservative DPO on trees of thoughts"
+    tags = ["trl", "cdpo", "joint-sft-dpo", "tree-cot"]
+    method = "joint SFT and conservative DPO on trees of thoughts"
 
     def __init__(self, model, ref_model=None, args: JointSFTDPOConfig | None = None, **kwargs):
         super().__init__(model, ref_model, args, **kwargs)

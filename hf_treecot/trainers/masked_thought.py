@@ -11,6 +11,7 @@ from trl import SFTConfig, SFTTrainer
 
 from ..errors import InvalidInputError
 from .model_card import MASKED_THOUGHT_PAPER
+from .trl_compat import describe, tokenizer_of
 
 
 @dataclass
@@ -94,9 +95,8 @@ class MaskedThoughtTrainer(SFTTrainer):
                 f"args is a {type(args).__name__}: {type(self).__name__} needs a MaskedThoughtConfig"
             )
         if args.mask_thoughts:
-            self._tag_names = ["trl", "sft", "masked-thought"]
-            self._name = f"SFT with masked thoughts (probability {args.mask_thoughts:g})"
-            self._paper = MASKED_THOUGHT_PAPER
+            method = f"SFT with masked thoughts (probability {args.mask_thoughts:g})"
+            describe(self, method, MASKED_THOUGHT_PAPER, ["trl", "sft", "masked-thought"])
         super().__init__(model, args, **kwargs)
         if not args.mask_thoughts:
             return
@@ -105,7 +105,7 @@ class MaskedThoughtTrainer(SFTTrainer):
                 f"mask_thoughts={args.mask_thoughts} would mask questions, too: give rows with a prompt and a "
                 "completion, and leave completion_only_loss on"
             )
-        tokenizer = self._tokenizer
+        tokenizer = tokenizer_of(self)
         own_padding = None if tokenizer.pad_token_id == tokenizer.eos_token_id else tokenizer.pad_token_id
         self._mask_token_id = own_padding if tokenizer.mask_token_id is None else tokenizer.mask_token_id
         if self._mask_token_id is None:

@@ -5,8 +5,6 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard
 
-from .cdpo_config import CDPOConfig
-
 
 BOTTLENECK_PAPER = {
     "title": "Towards Widening the Distillation Bottleneck for Reasoning Models",
@@ -52,29 +50,6 @@ FIGURES = (
     "sft_loss",
 )  # fmt: skip
 ANSWERS = ("answers/accuracy", "answers/no_answer_rate", "answers/repetition", "answers/length")
-
-
-def loss_formula(args: CDPOConfig, alpha: float) -> str:
-    """
-    The loss of a run, in words and TeX.
-
-    Args:
-        args ([`CDPOConfig`]): Its settings.
-        alpha (`float`): Weight of the SFT term beside conservative DPO.
-
-    Returns:
-        `str`
-    """
-    if args.is_redi:
-        sides = [f"\\frac{{\\log\\pi(\\text{{{side}}})}}{{|\\text{{{side}}}|}}" for side in ("chosen", "rejected")]
-        tokens = (
-            "the tokens after the prefix that both share" if args.mask_shared_prefix else "all tokens of an answer"
-        )
-        return f"$-{sides[0]} + {args.redi_alpha:g} {sides[1]}$, REDI without a reference, over {tokens}."
-    sft = f" + {alpha:g} \\cdot \\mathrm{{NLL}}(\\text{{chosen}})" if alpha else ""
-    noise = args.epsilon
-    loss = f"$-{1 - noise:g} \\log\\sigma(\\beta\\Delta) - {noise:g} \\log\\sigma(-\\beta\\Delta){sft}$"
-    return f"{loss}, with β = {args.beta:g}."
 
 
 def add_training_sections(path: Path, trainer, loss: str) -> None:

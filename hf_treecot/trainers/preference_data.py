@@ -6,7 +6,7 @@ from datasets import Dataset
 from transformers.utils import logging
 
 from ..errors import InvalidInputError
-from .cdpo_config import CDPOConfig
+from .pair_config import PairConfig
 
 
 logger = logging.get_logger(__name__)
@@ -44,7 +44,7 @@ def check_rows(dataset: Dataset, name: str) -> None:
             )
 
 
-def check_tokens(dataset: Dataset, num_rows: int, name: str, config: CDPOConfig) -> None:
+def check_tokens(dataset: Dataset, num_rows: int, name: str, config: PairConfig) -> None:
     """
     Report how many rows are cut at `max_length`, and refuse if they are too many.
 
@@ -52,7 +52,7 @@ def check_tokens(dataset: Dataset, num_rows: int, name: str, config: CDPOConfig)
         dataset (`~datasets.Dataset`): Tokenized: `prompt_ids`, `chosen_ids`, `rejected_ids`.
         num_rows (`int`): Rows before TRL left out those whose prompt alone fills `max_length`.
         name (`str`): What to call it in errors.
-        config ([`CDPOConfig`]): `max_length` and the share of rows that it may cut.
+        config ([`PairConfig`]): `max_length` and the share of rows that it may cut.
 
     Raises:
         InvalidInputError: A prompt fills `max_length`, more rows are cut than may be, or nothing that is left of a

@@ -14,7 +14,6 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
 from dataclasses import asdict, fields
 
 from ..base import Problem, Verdict
@@ -174,26 +173,6 @@ class VerifierPool:
         if not isinstance(reply, dict):
             raise ValueError(f"expected a mapping, got {line[:200]!r}")
         return reply
-
-
-async def rewards_of(answers: Sequence[str], problems: Sequence[Problem]) -> list[float | None]:
-    """
-    Rewards of answers, by a pool of their own; None, and a warning, where the verifier failed: that is no reward.
-
-    Args:
-        answers (`Sequence[str]`): Texts of answer thoughts.
-        problems (`Sequence[Problem]`): Their problems.
-    """
-    async with VerifierPool() as pool:
-
-        async def reward(answer: str, problem: Problem) -> float | None:
-            try:
-                return (await pool.verify(answer, problem)).reward
-            except VerifierError as error:
-                logger.warning(str(error))
-                return None
-
-        return await asyncio.gather(*map(reward, answers, problems))
 
 
 def _fault(reply: dict) -> str:

@@ -31,7 +31,7 @@ def test_the_paths_are_those_of_lighteval():
 
 def test_tasks_load_without_a_network():
     code = (
-        "from hf_treecot.evaluation import compat; compat.prepare()\n"
+        "from hf_treecot.evaluation import lighteval_compat; lighteval_compat.prepare()\n"
         "from lighteval.tasks.registry import Registry\n"
         "registry = Registry('treecot:letters|0,gsm8k|0', custom_tasks='hf_treecot.evaluation.tasks')\n"
         "print(*sorted(registry.load_tasks()))"

@@ -67,7 +67,7 @@ def _journaled(output_dir):
 
 def recipe(*args, cwd, **environment):
     return subprocess.run(
-        [sys.executable, str(ROOT / "recipes" / "build_trees.py"), *map(str, args)], capture_output=True, text=True,
+        [sys.executable, "-m", "hf_treecot.cli.main", "build", *map(str, args)], capture_output=True, text=True,
         cwd=cwd, env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), **environment},
     )  # fmt: skip
 
@@ -224,8 +224,7 @@ def test_the_starter_model_on_a_server_of_its_own(kind, tmp_path):
     """As the README puts it behind a loopback server, to try the rest of it."""
     with spawn(kind) as (url, _):
         args = ["--engine", kind, "--servers", url, "--tokenizer", "starter", "--num_problems", "3"]
-        demo = str(ROOT / "recipes" / "config" / "demo.yaml")
-        built = recipe("--config", demo, "--output_dir", "run", *args, cwd=tmp_path)
+        built = recipe("--config", "demo", "--output_dir", "run", *args, cwd=tmp_path)
     assert built.returncode == 0, built.stderr
     trees = list(load_trees(tmp_path / "run"))
     assert len(trees) == 9

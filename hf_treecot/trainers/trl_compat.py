@@ -1,0 +1,149 @@
+"""What touches private parts of TRL 1.16 (and of the transformers 5 Trainer below it): all of it is here.
+
+TRL moves its internals often. When its ceiling in `pyproject.toml` is raised, this is the file to read again.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from datasets import Dataset, IterableDataset
+from torch.utils.data import DataLoader
+from transformers import Trainer
+from trl import DPOConfig, DPOTrainer, SFTTrainer
+
+from ..errors import InvalidInputError
+
+
+class ModelCardFacts:
+    """What TRL's model card says of a trainer; class attributes with public names."""
+
+    method: ClassVar[str] = ""
+    paper: ClassVar[dict[str, str] | None] = None
+    tags: ClassVar[list[str]] = []
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls._name, cls._paper, cls._tag_names = cls.method, cls.paper, cls.tags
+
+
+def describe(trainer: SFTTrainer, method: str, paper: dict[str, str], tags: list[str]) -> None:
+    """What the model card of one trainer says, where it depends on its configuration; before `super().__init__`."""
+    trainer._name, trainer._paper, trainer._tag_names = method, paper, tags
+
+
+def tokenizer_of(trainer: SFTTrainer):
+    """The tokenizer of an SFT trainer, that of a processor included."""
+    return trainer._tokenizer
+
+
+def supports_flex_attention(model) -> bool:
+    """Whether transformers runs a model with flex attention."""
+    return model._supports_flex_attn
+
+
+def attention_of(model) -> str:
+    """The attention implementation of a model."""
+    return model.config._attn_implementation
+
+
+def save_without_pushing(trainer: Trainer) -> None:
+    """Save the model, and push nothing yet: it is pushed when it has its card."""
+    trainer.save_model(_internal_call=True)
+
+
+@contextmanager
+def row_of_its_own(trainer: Trainer) -> Iterator[None]:
+    """What is logged within the block takes neither the figures that TRL gathers for its next row, nor their place."""
+    gathered = getattr(trainer, "_metrics", {})
+    held = {mode: dict(values) for mode, values in gathered.items()}
+    for values in gathered.values():
+        values.clear()
+    yield
+    for mode, values in held.items():
+        gathered[mode].update(values)
+
+
+class DPOTrainerHooks(ModelCardFacts, DPOTrainer):
+    """[`~trl.DPOTrainer`] whose private hooks have public names."""
+
+    def check_dataset(self, dataset: Dataset, name: str) -> None:
+        """Refuse rows, before they are tokenized."""
+
+    def check_tokenized(self, dataset: Dataset, num_rows: int, name: str, args: DPOConfig) -> None:
+        """Refuse tokenized rows."""
+
+    def count_items(self, batches: list) -> torch.Tensor:
+        """How many items a loss is a mean over: those of the batches of an optimizer step, over all processes."""
+        raise NotImplementedError
+
+    def refuse_images(self) -> None:
+        """
+        Raises:
+            InvalidInputError: The dataset has images.
+        """
+        if self._is_vision_dataset:
+            raise InvalidInputError("the train dataset has images: this loss is for text alone; use trl.DPOTrainer")
+
+    def add_metric(self, mode: str, name: str, value: float) -> None:
+        """Add a figure to those that are averaged in the next row of the log."""
+        self._metrics[mode][name].append(value)
+
+    def count_tokens(self, mode: str, tokens: int) -> None:
+        """Count tokens that were trained on, and log how many there were so far."""
+        if mode == "train":
+            self._total_train_tokens += tokens
+        self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
+
+    def loader_of(self, dataset: Dataset, columns: list[str], make_sampler) -> DataLoader:
+        """A loader of training batches by a batch sampler, `make_sampler(rows of the columns, pairs of a batch)`."""
+        dataset = self._remove_unused_columns(dataset, description="training")
+        sampler = make_sampler(dataset.select_columns(columns), self._train_batch_size)
+        loader = DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context,
+            in_order=self.args.dataloader_in_order,
+        )
+        loader = self.accelerator.prepare(loader)
+        if loader.batch_sampler is not sampler:
+            # accelerate's share of one process hides the sampler, and a resumed epoch would be in another's order.
+            loader.batch_sampler.set_epoch = sampler.set_epoch
+        return loader
+
+    def precompute_reference(self, dataset: Any, name: str, batch_size: int, variant: str) -> Any:
+        """TRL's precomputed reference log-probabilities; those of another `variant` have another cache."""
+        model_hash = self._precompute_model_hash
+        self._precompute_model_hash = f"{model_hash}-{variant}" if variant else model_hash
+        try:
+            return super()._precompute_ref_logps(dataset, name, batch_size)
+        finally:
+            self._precompute_model_hash = model_hash
+
+    def prepare_reference(self, dataset: Any, name: str, batch_size: int) -> Any:
+        """Precompute the reference's log-probabilities; see [`precompute_reference`]."""
+        return self.precompute_reference(dataset, name, batch_size, "")
+
+    def _precompute_ref_logps(self, dataset, name, batch_size):
+        return self.prepare_reference(dataset, name, batch_size)
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor:
+        return self.count_items(batch_samples).to(device)
+
+    def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
+        is_stream = isinstance(dataset, IterableDataset)  # which is not read before it is used
+        is_tokenized = "prompt_ids" in (dataset.column_names or ())
+        if not is_stream and not is_tokenized:
+            self.check_dataset(dataset, dataset_name)
+        prepared = dataset
+        if not is_tokenized:
+            prepared = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+        if not is_stream:
+            self.check_tokenized(prepared, len(dataset), dataset_name, args)
+        return prepared

@@ -1,0 +1,48 @@
+"""The house stands as it is drawn: no circle, no arrow back, and nothing heavy where it is not needed."""
+
+import subprocess
+import sys
+
+import imports
+import pytest
+
+
+EARLY = ("base", "domains", "problems", "verifiers", "engines", "mcts", "selection")
+OF_TORCH = ("local", "sampling", "slot_cache")  # the embedded engine
+
+
+def test_every_module_has_a_stage():
+    assert {imports.stage_of(module) for module in imports.imports()} == set(range(len(imports.STAGES)))
+
+
+def test_there_are_no_circles():
+    assert imports.circles(imports.imports()) == []
+    assert imports.circles({"a": {"b"}, "b": {"c"}, "c": {"a"}}) == [["a", "b", "c", "a"]]
+
+
+def test_no_module_imports_a_later_stage():
+    assert imports.wrong_arrows(imports.imports()) == []
+    assert imports.wrong_arrows({"mcts.tree": {"hub.push"}, "trainers.redi": {"evaluation.metrics"}}) == [
+        ("mcts.tree", "hub.push"), ("trainers.redi", "evaluation.metrics"),
+    ]  # fmt: skip
+
+
+def loaded_by(code, *names):
+    result = subprocess.run(
+        [sys.executable, "-c", f"{code}; import sys; print(); print(*(set({names}) & set(sys.modules)))"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()[-1].split()  # lm-eval prints when it is imported
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    heavy = ("torch", "transformers", "trl", "datasets", "lighteval", "gradio", "numpy")
+    assert loaded_by("import hf_treecot; assert hf_treecot.__version__", *heavy) == []
+
+
+@pytest.mark.parametrize("room", EARLY)
+def test_everything_up_to_selection_works_without_torch(room):
+    modules = [f"hf_treecot.{module}" for module in imports.imports() if module.split(".")[0] == room]
+    modules = [module for module in modules if module.removeprefix("hf_treecot.engines.") not in OF_TORCH]
+    assert loaded_by("import " + ", ".join(modules), "torch") == []
