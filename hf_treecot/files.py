@@ -1,11 +1,14 @@
 """Files: written whole or not at all, kept in a cache, told apart by their content. Imports nothing of the package."""
 
+import contextlib
 import hashlib
 import os
+import time
 from pathlib import Path
 
 
 MEBIBYTE = 2**20
+FRESH_SECONDS = 2.0
 MODEL_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt", ".bin")
 
 
@@ -36,15 +39,32 @@ def fingerprint(directory: Path, suffixes: tuple[str, ...] = MODEL_FILES) -> str
     What stands for a revision where a model comes from a directory: equal for a copy, other after more training.
 
     Args:
-        directory (`Path`): Weights, configuration and tokenizer. Of large files the first and last MiB are read.
+        directory (`Path`): Weights, configuration and tokenizer, all read to their ends.
         suffixes (`tuple[str]`): Which files count.
     """
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(directory.iterdir()):
-        if path.suffix in suffixes:
-            size = path.stat().st_size
-            with path.open("rb") as file:
-                digest.update(f"{path.name} {size}\n".encode() + file.read(MEBIBYTE))
-                file.seek(max(0, size - MEBIBYTE))
-                digest.update(file.read())
+        if path.suffix in suffixes and path.is_file():
+            digest.update(f"{path.name} {_file_digest(path)}\n".encode())
     return digest.hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    """The digest of a file's content. That of a large file is remembered by its path, size and time."""
+    status = path.stat()
+    if status.st_size <= MEBIBYTE:
+        return hashlib.blake2b(path.read_bytes()).hexdigest()
+    key = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    memory = cache_directory() / "fingerprints" / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+    if memory.is_file() and len(known := memory.read_text(encoding="utf-8")) == 2 * hashlib.blake2b().digest_size:
+        return known
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "blake2b").hexdigest()
+    # A file that was written just now may be written again within the same tick of its clock.
+    if time.time() - status.st_mtime > FRESH_SECONDS and path.stat().st_mtime_ns == status.st_mtime_ns:
+        with contextlib.suppress(OSError):  # where nothing can be written it is read again the next time
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = memory.with_name(f"{memory.name}.{os.getpid()}")
+            unfinished.write_text(digest, encoding="utf-8")
+            unfinished.replace(memory)
+    return digest

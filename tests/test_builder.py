@@ -192,6 +192,25 @@ async def test_a_directory_of_another_run_is_refused_and_left_alone(tmp_path, ch
     assert files_of(tmp_path / "run") == before
 
 
+async def test_what_differs_is_named_with_both_values(tmp_path):
+    engine = ScriptedEngine()
+    await small_build(tmp_path / "run", engine)
+    engine.identity = replace(engine.identity, version="vllm 0.11.0", dtype="bfloat16")
+    with pytest.raises(InvalidInputError) as error:
+        await small_build(tmp_path / "run", engine, search=replace(SEARCH, temperature=0.1))
+    message = str(error.value)
+    assert "(other engines, search)" in message
+    for part in (
+        'engines.critic.dtype was "" and is "bfloat16"',
+        'engines.critic.version was "" and is "vllm 0.11.0"',
+    ):
+        assert part in message
+    assert ", and 2 more; choose another directory" in message
+    assert len(message.replace(str(tmp_path), "")) < 500
+    with pytest.raises(InvalidInputError, match=r"search\.temperature was 0\.7 and is 0\.1; choose"):
+        await small_build(tmp_path / "run", search=replace(SEARCH, temperature=0.1))
+
+
 async def test_other_directories_are_refused(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("precious")

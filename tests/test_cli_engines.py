@@ -164,7 +164,7 @@ async def test_when_all_servers_are_gone_the_build_stops_and_can_go_on(tmp_path,
         ({"engine": "vllm"}, "engine='vllm' is unknown: use one of local, tgi, openai"),
         ({"servers": []}, "engine='tgi' needs the URLs of its servers: set servers"),
         ({"engine": "local"}, "servers are given but engine=local: set engine to tgi or openai"),
-        ({"servers": ["localhost:80"]}, "server 'localhost:80' is no base URL: write it as http://host:port"),
+        ({"servers": ["localhost:80"]}, "server 'localhost:80' is not a base URL: write it as http://host:port"),
         ({"critic_engine": "openai"}, "critic_engine='openai' needs the URLs of its servers: set critic_servers"),
         ({"critic_model": "m"}, "critic_model='m' is on no server: set critic_servers to those that serve it"),
         ({"max_concurrent_requests": 0}, "max_concurrent_requests=0 is out of range: it must be at least 1"),
@@ -251,6 +251,6 @@ def test_a_bad_server_is_one_clear_line_and_exit_code_2(tmp_path, tokenizer):
             "--output_dir", "run", cwd=tmp_path,
         )  # fmt: skip
     assert result.returncode == 2
-    assert "is no text-generation-inference" in result.stderr.strip().splitlines()[-1]
+    assert "is not text-generation-inference" in result.stderr.strip().splitlines()[-1]
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "run").exists()

@@ -97,7 +97,10 @@ def test_evaluate_problems_of_ones_own(run, tmp_path, tiny_model_directory):
         (["--models", "tgi+http://h:1", "openai+http://i:1"], "models are on several hosts (h:1, i:1)"),
         (["--models", "tgi+http://h:1", "--revision", "v2"], "revision='v2' cannot be asked of servers"),
         (["--problems", "twice.jsonl"], "problem_id='p' is used twice"),
-        (["--models", "tgi+localhost:8080"], "server 'localhost:8080' is no base URL: write it as http://host:port"),
+        (
+            ["--models", "tgi+localhost:8080"],
+            "server 'localhost:8080' is not a base URL: write it as http://host:port",
+        ),
         (["--output_dir", "file"], "output_dir='file' cannot be made"),
         (["--prompt", "none"], "prompt='none' is unknown"),
     ],

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from hf_treecot.base import Problem
-from hf_treecot.errors import VerifierError
+from hf_treecot.errors import InvalidInputError, VerifierError
 from hf_treecot.verifiers import verifier_version
 from hf_treecot.verifiers.confidence import mean_confidence, verify
 from hf_treecot.verifiers.worker import VerifierPool
@@ -42,6 +42,17 @@ def test_a_sure_answer_gets_more_and_both_are_labelled_unverified(server):
     assert (path, body["echo"], body["logprobs"], authorization) == ("/v1/completions", True, 5, None)
     assert "unverified" in verifier_version("confidence")
     assert verify(" ", PROBLEM).reason == "no_answer"
+
+
+def test_the_version_names_the_model_and_the_server_that_give_the_rewards(server, monkeypatch):
+    assert verifier_version("confidence") == "2, unverified, model mock, server 0.11.0"
+    monkeypatch.setenv("TREECOT_CONFIDENCE_MODEL", "another")
+    assert verifier_version("confidence") == "2, unverified, model another, server 0.11.0"
+    monkeypatch.setenv("TREECOT_CONFIDENCE_URL", "http://127.0.0.1:9")  # nobody there
+    with pytest.raises(InvalidInputError, match="server 'http://127.0.0.1:9' cannot be asked .ConnectError.*start it"):
+        verifier_version("confidence")
+    monkeypatch.delenv("TREECOT_CONFIDENCE_URL")
+    assert verifier_version("confidence") == "2, unverified"
 
 
 async def test_in_a_pool_a_server_that_fails_is_a_failure_never_a_reward(server, monkeypatch):

@@ -1,5 +1,6 @@
 import asyncio
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
@@ -58,9 +59,9 @@ def test_keys_depend_on_everything_that_a_completion_depends_on(name):
     changed = {
         "prompt": "x", "stop": ("y",), "max_new_tokens": 11, "temperature": 0.8, "top_p": 1.0, "seed": 2,
     }  # fmt: skip
-    from dataclasses import replace
-
     identity = EngineIdentity("local", "a")
+    for part in EngineIdentity.__dataclass_fields__:
+        assert request_key(identity, REQUEST) != request_key(replace(identity, **{part: "other"}), REQUEST)
     assert request_key(identity, REQUEST) != request_key(identity, replace(REQUEST, **{name: changed[name]}))
     assert request_key(identity, REQUEST) != request_key(EngineIdentity("local", "a", "v2"), REQUEST)
     assert request_key(identity, REQUEST) == request_key(identity, replace(REQUEST, chat_length=5))  # only a hint

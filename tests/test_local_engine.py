@@ -1,16 +1,31 @@
 import asyncio
+import json
 import random
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, Qwen2Config, Qwen3Config
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    Gemma3TextConfig,
+    GPTNeoConfig,
+    LlamaConfig,
+    MistralConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
 
-from hf_treecot.engines.engine import Request
+from hf_treecot.engines.engine import Completion, Request
 from hf_treecot.engines.local import LocalEngine
 from hf_treecot.engines.sampling import sample
 from hf_treecot.engines.slot_cache import PathCache
 from hf_treecot.errors import ContextLengthError, EngineError, InvalidInputError
 from hf_treecot.starter.tokenizer import build_tokenizer
+
+from .tiny_models import save_tiny
 
 
 TAGS = ["<thinking>", "</thinking>", "<answer>", "</answer>"]
@@ -18,6 +33,7 @@ CONFIGS = {
     "llama": (LlamaConfig, {"num_key_value_heads": 2}),
     "qwen2": (Qwen2Config, {"num_key_value_heads": 4}),
     "qwen3": (Qwen3Config, {"num_key_value_heads": 1, "head_dim": 16}),
+    "mistral": (MistralConfig, {"num_key_value_heads": 2, "sliding_window": 7}),
 }
 
 
@@ -97,7 +113,7 @@ async def test_greedy_equals_generate(tokenizer, name):
         ids = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
         expected = model.generate(**ids, max_new_tokens=20, do_sample=False)[0, ids["input_ids"].shape[1] :]
         completion = await engine.generate(Request(prompt, (), 20, 0.0, 1.0, 0))
-        assert completion.text == tokenizer.decode(expected).removesuffix(tokenizer.eos_token)
+        assert completion.text == tokenizer.decode(expected).removesuffix(tokenizer.eos_token).rstrip("\ufffd")
         assert completion.prompt_tokens == ids["input_ids"].shape[1]
         # Log-probability, against one plain forward call.
         whole = torch.cat([ids["input_ids"][0], expected])
@@ -137,6 +153,127 @@ async def test_a_model_that_fails_fails_the_requests_and_lives_on(tokenizer):
     engine.close()
     with pytest.raises(EngineError, match="closed"):
         await engine.generate(Request("x", (), 3, 1.0, 1.0, 0))
+
+
+async def finished(engine, todo):
+    results = await asyncio.gather(*(engine.generate(request) for request in todo), return_exceptions=True)
+    return [(r.text, r.finish_reason, r.tokens) if isinstance(r, Completion) else type(r) for r in results]
+
+
+async def test_a_forward_that_raises_at_random_steps_fails_no_other_request(tokenizer):
+    """In the last layer, so that the first ones have written their keys; once, or twice so that a retry fails too."""
+    todo = [replace(r, max_new_tokens=min(r.max_new_tokens, 8)) for r in requests(6, seed=3)]
+    engine = engine_of(tokenizer, max_batch_size=4)
+    expected = await finished(engine, todo)
+    rng, calls, failing = random.Random(0), 0, range(0)
+
+    def fail(*_):
+        nonlocal calls
+        calls += 1
+        if calls in failing:
+            raise MemoryError("no memory")
+
+    engine.model.model.layers[-1].register_forward_pre_hook(fail)
+    failures = []
+    for _ in range(200):
+        start, count = rng.randint(1, 16), rng.choice((1, 1, 1, 2, 3))
+        calls, failing = 0, range(start, start + count)
+        results = await finished(engine, todo)
+        failures.append(results.count(EngineError))
+        assert all(r in (e, EngineError) for r, e in zip(results, expected, strict=True))
+        assert failures[-1] <= count - 1  # a row fails only when it has failed alone
+    assert set(failures) == {0, 1, 2}
+    assert await finished(engine, todo) == expected
+    engine.close()
+
+
+async def test_one_request_that_the_model_cannot_bear_fails_alone(tokenizer, caplog):
+    engine = engine_of(tokenizer)
+    todo = [*requests(8, seed=5), Request("the bad one\x07", (), 8, 1.0, 1.0, 0)]
+    expected = await finished(engine, todo[:-1])
+    bell = tokenizer("\x07", add_special_tokens=False)["input_ids"][0]
+
+    def fail(module, args):
+        if bool((args[0] == bell).any()):
+            raise ValueError("not this token")
+
+    engine.model.get_input_embeddings().register_forward_pre_hook(fail)
+    assert await finished(engine, todo) == [*expected, EngineError]
+    assert "its requests go on one by one" in caplog.text
+    engine.close()
+
+
+async def test_two_equal_requests_of_one_token_on_a_fresh_engine(tokenizer):
+    engine = engine_of(tokenizer)
+    assert len(set(await finished(engine, [Request("x", (), 4, 1.0, 1.0, 0)] * 2))) == 1
+    engine.close()
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("window", [None, 5])
+async def test_attention_is_the_models_own(tokenizer, attention, window):
+    """Against transformers' `generate`, one by one; a batch of many lengths, so that masks matter."""
+    model = tiny_model(tokenizer, "mistral", sliding_window=window)
+    model.set_attn_implementation(attention)
+    engine = LocalEngine(model, tokenizer, max_batch_size=4)
+    prompts = ["the count of", "x", "the letters of the total and " * 4, "a b c d e f"]
+    for _ in range(2):  # the second time from the path cache
+        completions = await at_once(engine, [Request(prompt, (), 20, 0.0, 1.0, 0) for prompt in prompts])
+        for prompt, completion in zip(prompts, completions, strict=True):
+            ids = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
+            expected = model.generate(**ids, max_new_tokens=20, do_sample=False)[0, ids["input_ids"].shape[1] :]
+            text = tokenizer.decode(expected).removesuffix(tokenizer.eos_token).rstrip("\ufffd")
+            assert completion.text == text
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            GPTNeoConfig(num_layers=2, num_heads=4, attention_types=[[["global", "local"], 1]]),
+            "differ by",
+        ),  # its window
+        (BloomConfig(n_layer=2, n_head=4, max_position_embeddings=256), "cannot be run here .ValueError"),
+    ],
+)
+def test_models_that_heed_no_mask_are_refused(tokenizer, config, message):
+    config.update({"hidden_size": 32, "vocab_size": len(tokenizer), "initializer_range": 0.3, "window_size": 6})
+    config.update({"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None})
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    with pytest.raises(InvalidInputError, match=f"{message}.*serve it with text-generation-inference"):
+        LocalEngine(model, tokenizer)
+
+
+async def test_scores_that_are_not_numbers_are_a_failure(tokenizer):
+    engine = engine_of(tokenizer)
+    engine._forward = lambda tokens, *_: torch.full((len(tokens), len(tokenizer)), torch.nan)
+    with pytest.raises(EngineError, match="its scores are not numbers"):
+        await engine.generate(Request("x", (), 1, 1.0, 1.0, 0))
+    engine.close()
+
+
+def test_attention_that_reads_no_mask_is_refused(tokenizer):
+    model = tiny_model(tokenizer)
+    model.config._attn_implementation = "flash_attention_2"
+    with pytest.raises(InvalidInputError, match="attention 'flash_attention_2'.*attn_implementation='sdpa'"):
+        LocalEngine(model, tokenizer)
+
+
+async def test_a_budget_that_ends_inside_a_character(tokenizer):
+    engine = engine_of(tokenizer)
+    first, *_ = tokenizer("é", add_special_tokens=False)["input_ids"]  # a byte of two
+
+    def only_first(*_):
+        logits = torch.zeros(1, len(tokenizer), dtype=torch.float64)
+        logits[0, first] = 1.0
+        return logits
+
+    engine._forward = only_first
+    completion = await engine.generate(Request("x", (), 1, 0.0, 1.0, 0))
+    assert (completion.text, completion.finish_reason, completion.tokens) == ("", "length", 1)
+    engine.close()
 
 
 async def test_cancelled_requests_leave_the_batch(tokenizer):
@@ -205,3 +342,66 @@ def test_path_cache_finds_the_longest_prefix_and_forgets_the_oldest():
     assert cache.size <= cache.budget
     cache.store(list(range(1000)), states(list(range(1000))))  # larger than the budget: not kept
     assert cache.find(list(range(500)))[0] == 40
+
+
+# What a completion depends on
+
+
+def identity_of(path, **options):
+    engine = LocalEngine.from_pretrained(str(path), name="mine", **options)
+    engine.close()
+    return engine.identity
+
+
+def test_the_identity_holds_all_that_a_completion_depends_on(tmp_path):
+    import transformers
+
+    path = Path(save_tiny(tmp_path / "model"))
+    identity = identity_of(path)
+    assert (identity.engine, identity.model, identity.dtype, identity.quantization) == ("local", "mine", "float32", "")
+    assert identity.version == f"transformers {transformers.__version__}, torch {torch.__version__}"
+    assert str(tmp_path) not in str(identity)
+    copy = shutil.copytree(path, tmp_path / "copy")
+    assert identity_of(copy) == identity  # wherever it lies
+    assert identity_of(copy, dtype="float64") == replace(identity, dtype="float64")
+    template = copy / "chat_template.jinja"
+    template.write_text(f"{template.read_text()} ")
+    other = identity_of(copy)
+    assert other == replace(identity, revision=other.revision, chat_template=other.chat_template)
+    assert other.chat_template != identity.chat_template
+    words = json.loads((copy / "tokenizer.json").read_text())
+    words["added_tokens"][-1]["lstrip"] = True
+    (copy / "tokenizer.json").write_text(json.dumps(words))
+    assert identity_of(copy).tokenizer != identity.tokenizer
+
+
+def test_the_identity_of_a_quantised_model(tokenizer):
+    model = tiny_model(tokenizer)
+    model.config.quantization_config = {"quant_method": "awq", "bits": 4}
+    four = LocalEngine(model, tokenizer).identity.quantization
+    model.config.quantization_config = {"quant_method": "awq", "bits": 8}
+    eight = LocalEngine(model, tokenizer).identity.quantization
+    assert four.startswith("awq ")
+    assert eight.startswith("awq ")
+    assert four != eight
+
+
+async def test_the_identity_of_a_tokenizer_does_not_follow_its_use(tokenizer):
+    before = LocalEngine(tiny_model(tokenizer), tokenizer).identity
+    tokenizer(["a", "b c"], padding=True, truncation=True, max_length=8)
+    assert LocalEngine(tiny_model(tokenizer), tokenizer).identity == before
+
+
+@pytest.mark.parametrize("damage", ["no weights", "cut weights", "no model"])
+def test_a_directory_that_holds_no_model_is_refused_in_one_line(tmp_path, damage):
+    path = Path(save_tiny(tmp_path / "model"))
+    weights = path / "model.safetensors"
+    if damage == "no weights":
+        weights.unlink()
+    elif damage == "cut weights":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    else:
+        (path / "config.json").write_text("{}")
+    with pytest.raises(InvalidInputError, match="cannot be loaded .*: give a directory or a Hub name") as error:
+        LocalEngine.from_pretrained(str(path))
+    assert "\n" not in str(error.value)

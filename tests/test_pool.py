@@ -30,6 +30,7 @@ class Fleet:
     def __init__(self, *urls, slots=2, seconds=0.0):
         self.behaviour = dict.fromkeys(urls)
         self.models = dict.fromkeys(urls, "m")
+        self.told = {url: {} for url in urls}
         self.slots, self.seconds = slots, seconds
         self.asked = {url: [] for url in urls}
         self.connected = dict.fromkeys(urls, 0)
@@ -52,7 +53,7 @@ class _Server:
 
     def __init__(self, fleet, url):
         self.fleet, self.url = fleet, url
-        self.identity = EngineIdentity("fleet", fleet.models[url])
+        self.identity = EngineIdentity("fleet", fleet.models[url], **fleet.told[url])
         self.limits = ServerLimits(fleet.slots)
 
     async def _behave(self):
@@ -277,6 +278,32 @@ async def test_a_server_that_comes_back_as_another_model_is_not_used(caplog):
     assert len(fleet.asked["a"]) == before
     assert "a is of no use any more: server a serves" in caplog.text
     await pool.close()
+
+
+async def test_a_probe_survives_everything(caplog):
+    fleet = Fleet("a", "b")
+    pool = await fleet.pool()
+    fleet.behaviour["a"] = down()
+    await ask(pool, some(20, trees=10))
+    fleet.behaviour["a"] = KeyError("max_total_tokens")  # what a server sent was not what any client reads
+    async with asyncio.timeout(10):
+        while "cannot be used (KeyError" not in caplog.text:
+            await asyncio.sleep(0.01)
+        fleet.behaviour["a"] = None
+        while "a is back" not in caplog.text:
+            await asyncio.sleep(0.01)
+    await pool.close()
+
+
+async def test_servers_of_different_precision_are_different_but_those_of_other_versions_are_not():
+    fleet = Fleet("a", "b")
+    fleet.told = {"a": {"dtype": "bfloat16", "version": "1"}, "b": {"version": "2"}}
+    pool = await fleet.pool()
+    assert pool.identity.dtype == "bfloat16"  # that which tells most
+    await pool.close()
+    fleet.told["b"]["dtype"] = "float32"
+    with pytest.raises(InvalidInputError, match="serve different models"):
+        await fleet.pool()
 
 
 async def test_cancelled_requests_free_their_slots():

@@ -292,6 +292,44 @@ async def test_a_chain_that_does_not_fit_ends_and_the_tree_goes_on():
     assert tree.stop_reason
 
 
+async def test_one_sample_that_does_not_fit_keeps_the_siblings_that_were_paid_for():
+    """
+    By hand: three answers under the root, of which the second does not fit. The other two are its children; both are
+    visited once, and no request is made again.
+    """
+
+    class OneTooLong(ScriptedEngine):
+        async def generate(self, request):
+            if len(self.requests) == 1:
+                self.requests.append(request)
+                raise ContextLengthError("too long")
+            return await super().generate(request)
+
+    texts = iter(["good", "bad"])
+    engine = OneTooLong(lambda tag, chain, rng: next(texts))
+    tree = await grow(bandit_pattern(3), SearchConfig(2, 1, 2, 1), engine, rewards({"good": 1.0, "bad": 0.0}))
+    assert [(node.text, node.parent, node.visit_count, node.reward) for node in tree.nodes[1:]] == [
+        ("good", ROOT, 1, 1.0), ("bad", ROOT, 1, 0.0),
+    ]  # fmt: skip
+    assert tree.nodes[ROOT].dead_end == ""
+    assert (tree.requests, tree.generated_tokens, len(engine.requests)) == (2, 2, 3)
+    texts = iter(["good", "bad"])
+    assert tree == await grow(
+        bandit_pattern(3), SearchConfig(2, 1, 2, 1), OneTooLong(engine.script), rewards({"good": 1.0, "bad": 0.0})
+    )
+
+
+async def test_a_failure_beside_a_sample_that_does_not_fit_is_a_failure():
+    class Both(ScriptedEngine):
+        async def generate(self, request):
+            self.requests.append(request)
+            raise (ContextLengthError if len(self.requests) == 1 else EngineError)("no")
+
+    with pytest.raises(EngineError) as error:
+        await grow(bandit_pattern(3), SearchConfig(1, 1, 1, 1), Both())
+    assert type(error.value) is EngineError
+
+
 @pytest.mark.parametrize(
     ("engine", "verify", "error"),
     [

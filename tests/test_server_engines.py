@@ -12,9 +12,18 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from hf_treecot.engines.chat_template import tokenizer_digests
 from hf_treecot.engines.engine import Completion, EngineIdentity, Request
+from hf_treecot.engines.neutral_settings import _refused_fields
 from hf_treecot.engines.openai import OpenAIEngine, _finish_reason
-from hf_treecot.engines.server import ServerOptions, check_url, load_tokenizer, read_completion, render_chat
+from hf_treecot.engines.server import (
+    ServerLimits,
+    ServerOptions,
+    check_url,
+    load_tokenizer,
+    read_completion,
+    render_chat,
+)
 from hf_treecot.engines.tgi import TGIEngine
 from hf_treecot.errors import ContextLengthError, EngineError, InvalidInputError, TransientEngineError
 from hf_treecot.starter.tokenizer import build_tokenizer
@@ -124,6 +133,43 @@ async def test_every_fault_that_may_pass_is_transient(kind, fault):
         await engine.close()
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-encoding": "gzip"},  # and is not
+        {"content-encoding": "deflate"},
+        {"content-type": "application/json; charset=nonsense"},
+    ],
+)
+async def test_an_undecodable_reply_of_a_proxy_is_transient(kind, headers):
+    async def proxy(request):
+        return Response(b"\x00<html>\xff", headers=headers)
+
+    with serve(Starlette(routes=[Route("/{path:path}", proxy, methods=["GET", "POST"])])) as url:
+        limits = ServerLimits(max_concurrent_requests=1)
+        engine = KINDS[kind][0](url, EngineIdentity(kind, "m"), BACKEND.tokenizer, limits)
+        with pytest.raises(TransientEngineError):
+            await engine.generate(REQUEST)
+        await engine.close()
+
+
+@pytest.mark.parametrize("error", [
+    httpx.DecodingError("x"), httpx.TooManyRedirects("x"), httpx.InvalidURL("x"), httpx.CookieConflict("x"),
+    httpx.StreamConsumed(), httpx.ReadError("x"),
+])  # fmt: skip
+async def test_whatever_httpx_raises_is_transient(kind, error, monkeypatch):
+    with running(kind) as (url, _):
+        engine = await connect(kind, url)
+
+        async def fail(*args, **kwargs):
+            raise error
+
+        monkeypatch.setattr(httpx.AsyncClient, "send", fail)
+        with pytest.raises(TransientEngineError, match=type(error).__name__):
+            await engine.generate(REQUEST)
+        await engine.close()
+
+
 async def test_a_missing_stop_string_at_the_end_changes_nothing(kind):
     with running(kind, faults=(faults := Faults(kinds=("stop_missing",)))) as (url, _):
         engine = await connect(kind, url)
@@ -149,6 +195,111 @@ async def test_a_prompt_longer_than_the_server_allows(kind):
         with pytest.raises(ContextLengthError, match="said 4"):  # the server's own words, understood
             await engine.generate(replace(REQUEST, prompt="1" * 111))
         await engine.close()
+
+
+# Settings that a server would else take from elsewhere
+
+NEUTRAL = {
+    "vllm": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0},
+    "llamacpp": {
+        "top_k": 0, "min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0, "dry_multiplier": 0.0, "mirostat": 0,
+        "xtc_probability": 0.0, "presence_penalty": 0.0, "samplers": ["temperature", "top_p"],
+    },
+    "openai": {"presence_penalty": 0.0, "frequency_penalty": 0.0},
+}  # fmt: skip
+NEUTRAL["sglang"] = NEUTRAL["vllm"]
+
+
+@pytest.mark.parametrize("server", NEUTRAL)
+async def test_every_sampling_setting_is_stated_in_the_servers_own_fields(server, caplog):
+    with running("openai", server=server) as (url, state):
+        engine = await connect("openai", url)
+        for seed in (1, 2):
+            await engine.generate(replace(REQUEST, seed=seed))
+        await engine.close()
+    for body in state.bodies[-2:]:
+        assert NEUTRAL[server].items() <= body.items()
+        assert (body["temperature"], body["top_p"]) == (REQUEST.temperature, REQUEST.top_p)
+    # What a server refuses is left out, once and with a word; from one that takes it, nothing is.
+    assert [record.getMessage() for record in caplog.records].count(
+        f"server {url} refuses dry_multiplier, dynatemp_range, min_p, mirostat, repeat_penalty, repetition_penalty, "
+        "samplers, top_k, top_n_sigma, typical_p, xtc_probability: they are left out, and the server's own values hold"
+    ) == (server == "openai")
+    assert len(caplog.records) == (server == "openai")
+    assert len(state.bodies) == (4 if server == "openai" else 3)  # the first is that of `connect`
+
+
+async def test_tgi_gets_the_settings_that_do_nothing():
+    with running("tgi") as (url, state):
+        engine = await connect("tgi", url)
+        await engine.generate(REQUEST)
+        await engine.close()
+    body = state.bodies[-1]
+    assert (body["repetition_penalty"], body["frequency_penalty"], body["watermark"]) == (1.0, 0.0, False)
+    assert (body["top_k"], body["typical_p"]) == (None, None)  # it takes no value that does nothing
+
+
+async def test_a_server_of_tgis_protocol_that_refuses_one_setting_gets_the_others(caplog):
+    with running("tgi", refused_fields=frozenset({"frequency_penalty"})) as (url, state):
+        engine = await connect("tgi", url)
+        await engine.generate(REQUEST)
+        await engine.close()
+    assert (state.bodies[-1]["repetition_penalty"], state.bodies[-1]["frequency_penalty"]) == (1.0, None)
+    assert state.refused == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        f"server {url} refuses frequency_penalty: they are left out, and the server's own values hold"
+    ]
+
+
+async def test_another_refusal_leaves_them_in(kind, caplog):
+    with running(kind) as (url, state):
+        engine = await connect(kind, url)
+        with pytest.raises(EngineError, match="said 4"):
+            await engine.generate(replace(REQUEST, top_p=-1.0))
+        await engine.generate(REQUEST)
+        await engine.close()
+    assert state.bodies[-1]["repetition_penalty"] == 1.0
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("message", "refused"),
+    [
+        ("Unrecognized request argument supplied: top_k", {"top_k"}),
+        ("top_k must be -1 (disable), or at least 1, got 0", {"top_k"}),
+        ("Extra inputs are not permitted", {"top_k", "min_p"}),
+        ("unknown field `samplers`", {"top_k", "min_p"}),
+        ("top_p must be in (0, 1]", set()),
+    ],
+)
+def test_which_settings_a_server_refuses(message, refused):
+    fields = {"top_k": -1, "min_p": 0.0}
+    assert _refused_fields(EngineError(message, 400), fields) == refused
+    assert not _refused_fields(EngineError(message, 404), fields)
+    assert not _refused_fields(ContextLengthError(message, 400), fields)
+    assert not _refused_fields(TransientEngineError(message, status=500), fields)
+
+
+@pytest.mark.parametrize(
+    ("server", "told"),
+    [
+        ("vllm", {"version": "vllm 0.11.0"}),
+        ("sglang", {"version": "sglang 0.5.4", "dtype": "auto", "quantization": "fp8", "revision": "main"}),
+        ("llamacpp", {"version": "llamacpp b6900-1", "quantization": "scripted-Q4_K_M.gguf"}),
+        ("openai", {"version": "openai"}),
+    ],
+)
+async def test_the_identity_holds_what_a_server_tells(server, told):
+    with running("openai", server=server) as (url, _):
+        engine = await connect("openai", url)
+        await engine.close()
+    digests = tokenizer_digests(BACKEND.tokenizer)
+    assert engine.identity == EngineIdentity("openai", "loopback/scripted", **told, **digests)
+    with running("tgi") as (url, _):
+        engine = await connect("tgi", url)
+        await engine.close()
+    version = {"version": "text-generation-inference 3.3.6"}
+    assert engine.identity == EngineIdentity("tgi", "loopback/scripted", "1", **version, **digests)
 
 
 async def test_a_refused_parameter_is_not_transient(kind):
@@ -367,6 +518,25 @@ def test_a_text_that_lacks_its_end_is_noticed(text, pieces, truncated):
             read_completion(text, "stop", pieces, request, 1, len(pieces), None)
     else:
         assert read_completion(text, "stop", pieces, request, 1, 3, None).text == text.removesuffix("</s>")
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces", "expected"),
+    [
+        ("", ["a", " b", ""], "a b"),  # TGI: no text at all, and a token without one
+        ("", [""], ""),
+        ("a b", ["a", " b", "\ufffd", "\ufffd"], "a b"),  # vLLM: one sign for every part
+        ("a b\ufffd", ["a", " b", "\ufffd", "\ufffd"], "a b"),
+        ("a b\ufffd", [], "a b"),  # a server that does not tell its tokens
+        ("a 数", ["a", " ", "\ufffd", "\ufffd", "\ufffd"], "a 数"),  # a whole one
+    ],
+)
+def test_a_budget_that_ends_inside_a_character_is_a_completion(text, pieces, expected):
+    completion = read_completion(text, "length", pieces, REQUEST, 1, len(pieces), None)
+    assert (completion.text, completion.finish_reason) == (expected, "length")
+    if pieces[:2] == ["a", " b"]:  # at any other end a text that is missing is
+        with pytest.raises(TransientEngineError, match="of a longer text"):
+            read_completion("", "stop", pieces, REQUEST, 1, len(pieces), None)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Many problems become many trees, and the trees a dataset.
 
-This room runs searches concurrently, keeps what they find, shows progress, and resumes. It must not know how one
+This module runs searches concurrently, keeps what they find, shows progress, and resumes. It must not know how one
 search works, nor how rows are chosen.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
@@ -30,6 +31,9 @@ from ..mcts.tree import Tree
 from ..problems.loading import check_unique
 from ..selection.selector import Selector
 from ..verifiers import verifier_version
+
+
+NAMED_DIFFERENCES = 3  # between two runs; more would not be read
 
 
 @dataclass
@@ -310,13 +314,37 @@ def claim_directory(output_dir: Path, run: dict) -> None:
                 f"{str(path)!r} cannot be read ({error}): restore it, or choose another output_dir"
             ) from error
         if other != run:
-            keys = [key for key in run if other.get(key) != run[key]]
+            keys = [key for key in {**run, **other} if other.get(key) != run.get(key)]
             raise InvalidInputError(
                 f"output_dir={str(output_dir)!r} holds a run with another configuration (other {', '.join(keys)}): "
-                "choose another directory, or remove it to start afresh"
+                f"{_differences(other, run)}; choose another directory, or remove it to start afresh"
             )
         return
     write_atomically(path, json.dumps(run, indent=2) + "\n")
+
+
+def _differences(old: dict, new: dict) -> str:
+    """The fields in which two runs differ, with both values, in a line that can be read."""
+    before, now = _flat(old), _flat(new)
+    found = [
+        f"{name} was {_short(before.get(name))} and is {_short(now.get(name))}"
+        for name in {**now, **before}
+        if before.get(name) != now.get(name)
+    ]
+    more = f", and {len(found) - NAMED_DIFFERENCES} more" if len(found) > NAMED_DIFFERENCES else ""
+    return ", ".join(found[:NAMED_DIFFERENCES]) + more
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted names."""
+    if not isinstance(value, Mapping):
+        return {name: value}
+    return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{name}.{key}" if name else key).items()}
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:20]} … {text[-17:]}"
 
 
 def write_dataset(records: Iterable[dict], selector: Selector, directory: Path, report: BuildReport) -> None:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
+UNFINISHED_CHARACTER = "\ufffd"  # what decoders make of a part of a character
+
+
 @dataclass(frozen=True)
 class Request:
     """
@@ -39,7 +42,7 @@ class Completion:
     What an engine wrote.
 
     Args:
-        text (`str`): The text, without the stop string.
+        text (`str`): The text, without the stop string, and without a last character that the budget cut in two.
         finish_reason (`str`): `"stop"` (a stop string), `"eos"` (end of the turn) or `"length"` (budget hit).
         prompt_tokens (`int`): Tokens of the prompt.
         tokens (`int`): Tokens generated, the stop string included.
@@ -56,12 +59,28 @@ class Completion:
 
 @dataclass(frozen=True)
 class EngineIdentity:
-    """Which model writes, at which revision and precision, by which engine: part of every tree's provenance."""
+    """
+    All that a completion depends on besides the request: part of every tree's provenance. What is not known is empty.
+
+    Args:
+        engine (`str`): Which protocol: `"local"`, `"tgi"`, `"openai"`.
+        model (`str`): The model's name.
+        revision (`str`): Commit of the model, or the fingerprint of its directory.
+        dtype (`str`): Precision of the weights.
+        quantization (`str`): How they are quantised.
+        tokenizer (`str`): Digest of the tokenizer: what it does, not where it lies.
+        chat_template (`str`): Digest of the chat template.
+        version (`str`): Of the software that runs the model.
+    """
 
     engine: str
     model: str
     revision: str = ""
     dtype: str = ""
+    quantization: str = ""
+    tokenizer: str = ""
+    chat_template: str = ""
+    version: str = ""
 
 
 def seed_of(*parts: object) -> int:

@@ -4,42 +4,28 @@ One thread owns the model. Requests join the running batch as slots become free,
 settings and stop strings, and leave it as they finish; a prefix that several requests share is computed once.
 """
 
-import asyncio
-import contextlib
+import logging
 import queue
 import threading
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
 
-import numpy
 import torch
 
 from ..errors import ContextLengthError, EngineError, InvalidInputError
-from ..files import fingerprint
+from .chat_template import render_messages
 from .engine import Completion, EngineIdentity, Request
+from .local_model import AttentionMask, check_model, end_tokens, identify, load_model
+from .local_rows import Row, RowReader
 from .sampling import sample
 from .slot_cache import PathCache, SlotCache
 
 
+logger = logging.getLogger(__name__)
 GATHER_SECONDS = 0.003  # callers of one expansion arrive within this time
 ADMIT_EVERY = 8  # steps: a prefill for every newcomer would stall those who run
+TOLERANCE = {torch.float32: 0.01, torch.float64: 0.01}  # of what a batch changes; a wrong mask changes far more
+ROUGH_TOLERANCE = 0.5  # of other precisions, in which an expert of a mixture may be chosen by the rounding
 SMALL_MODEL = 20_000_000  # parameters: below, a second thread costs more than it gives
-
-
-@dataclass
-class Row:
-    """A request in the running batch."""
-
-    request: Request
-    prompt: list[int]
-    future: asyncio.Future
-    loop: asyncio.AbstractEventLoop
-    uniforms: numpy.ndarray
-    budget: int
-    stop_ends: set[str]
-    generated: list[int] = field(default_factory=list)
-    log_probability: float = 0.0
 
 
 class LocalEngine:
@@ -47,7 +33,8 @@ class LocalEngine:
     A causal language model of transformers as an engine.
 
     Args:
-        model (`~transformers.PreTrainedModel`): With full attention in every layer.
+        model (`~transformers.PreTrainedModel`): With full attention, or the same sliding window, in every layer, by
+            sdpa or eager.
         tokenizer (`~transformers.PreTrainedTokenizerBase`): With a chat template.
         max_batch_size (`int`): Requests that run at the same time; more wait.
         path_cache_bytes (`int`): Memory for the keys and values of finished paths; 0 keeps none.
@@ -56,7 +43,8 @@ class LocalEngine:
         identity ([`EngineIdentity`], *optional*): What trees record of it.
 
     Raises:
-        InvalidInputError: The model has layers other than full attention, or there is no chat template.
+        InvalidInputError: The model has attention of another kind, computes something else in a batch than alone, or
+            there is no chat template.
 
     Example:
 
@@ -78,19 +66,18 @@ class LocalEngine:
     ):
         if max_batch_size < 1:
             raise InvalidInputError(f"max_batch_size={max_batch_size} is out of range: it must be at least 1")
-        _check_model(model, tokenizer)
+        check_model(model, tokenizer)
         self.model, self.tokenizer = model.eval(), tokenizer
-        self.identity = identity or EngineIdentity("local", model.config.name_or_path)
+        self.identity = identity or identify(model, tokenizer)
         self.max_batch_size = max_batch_size
         self.max_length = min(model.config.max_position_embeddings, tokenizer.model_max_length)
         if num_threads is None and model.device.type == "cpu" and model.num_parameters() < SMALL_MODEL:
             num_threads = 1
         self._num_threads = num_threads
-        self._eos = _end_tokens(model, tokenizer)
-        self._pieces: dict[int, str] = {}
-        self._rows: list[Row] = []  # row i lives in slot i
-        self._cache = SlotCache(model.config.num_hidden_layers, max_batch_size)
-        self._paths = PathCache(path_cache_bytes)
+        self._mask = AttentionMask(model)
+        self._reader = RowReader(tokenizer, end_tokens(model, tokenizer))
+        self._path_cache_bytes = path_cache_bytes
+        self._check_batches()
         self._waiting: queue.SimpleQueue[Row | None] = queue.SimpleQueue()
         self._steps_since_admission = 0
         self._closed = False
@@ -122,31 +109,12 @@ class LocalEngine:
                 machine knows.
             **kwargs: Arguments of [`LocalEngine`].
         """
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
-        if not isinstance(getattr(torch, dtype, None), torch.dtype):
-            raise InvalidInputError(f"dtype={dtype!r} is unknown: use float32, bfloat16, float16 or float64")
-        options = {"revision": revision, "trust_remote_code": trust_remote_code}
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(name_or_path, **options)
-            model = AutoModelForCausalLM.from_pretrained(name_or_path, dtype=getattr(torch, dtype), **options)
-        except OSError as error:
-            reason = str(error).splitlines()[0]
-            raise InvalidInputError(
-                f"model {name_or_path!r} cannot be loaded ({reason}): give a directory or a Hub name"
-            ) from error
-        if Path(name_or_path).is_dir():
-            commit = fingerprint(Path(name_or_path))
-        else:
-            commit = getattr(model.config, "_commit_hash", None) or revision or ""
-        identity = EngineIdentity("local", name or name_or_path, commit, dtype)
-        return cls(model.to(device), tokenizer, identity=identity, **kwargs)
+        model, tokenizer = load_model(name_or_path, revision, dtype, device, trust_remote_code)
+        return cls(model, tokenizer, identity=identify(model, tokenizer, name or name_or_path, revision), **kwargs)
 
     def render_chat(self, messages: list[dict[str, str]]) -> str:
         """The rendered prompt of a conversation, ready for the assistant's turn."""
-        return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return render_messages(self.tokenizer, messages)
 
     async def generate(self, request: Request) -> Completion:
         """
@@ -168,10 +136,7 @@ class LocalEngine:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="treecot-local-engine", daemon=True)
             self._thread.start()
-        loop = asyncio.get_running_loop()
-        uniforms = numpy.random.default_rng(request.seed).random(budget)
-        stop_ends = {stop[-1] for stop in request.stop}
-        row = Row(request, prompt, loop.create_future(), loop, uniforms, budget, stop_ends)
+        row = Row.of(request, prompt, budget)
         self._waiting.put(row)
         return await row.future
 
@@ -188,16 +153,69 @@ class LocalEngine:
         with torch.inference_mode():
             while not self._closed:
                 newcomers = self._newcomers()
+                failed = None
                 try:
                     self._admit(newcomers)
                     self._step()
-                except Exception as error:  # whatever the model raised is the callers' business
-                    failed = EngineError(f"model {self.identity.model!r} failed: {type(error).__name__}: {error}")
-                    failed.__cause__ = error
-                    for row in {id(row): row for row in self._rows + newcomers}.values():
-                        _resolve(row, failed)
-                    self._rows = []
-                    self._cache = SlotCache(self.model.config.num_hidden_layers, self.max_batch_size)
+                except Exception as error:  # whatever the model raised: it may be the matter of one row
+                    failed = _describe(error)
+                if failed is not None:  # out of the handler, which would keep the failed call's memory
+                    rows = {id(row): row for row in self._rows + newcomers if not row.done}
+                    logger.warning("%s failed (%s): its requests go on one by one", self.identity.model, failed)
+                    self._go_on_one_by_one(list(rows.values()))
+
+    def _go_on_one_by_one(self, rows: list[Row]) -> None:
+        """After a failure: every row from what it has so far, without the others. One that fails again has failed."""
+        self._forget()
+        for row in rows:
+            if self._closed:
+                return
+            try:
+                self._admit([] if row.future.cancelled() else [row])
+                while self._rows and not self._closed:
+                    self._step()
+            except Exception as error:
+                failed = EngineError(f"model {self.identity.model!r} failed: {_describe(error)}")
+                failed.__cause__ = error
+                row.answer(failed)
+                self._forget()
+
+    def _forget(self) -> None:
+        """Start with no rows, and with no keys and values: a call that failed may have left anything in them."""
+        self._rows: list[Row] = []  # row i lives in slot i
+        self._cache = SlotCache(self.model.config.num_hidden_layers, self.max_batch_size)
+        self._paths = PathCache(self._path_cache_bytes)
+
+    def _check_batches(self) -> None:
+        """
+        See that the model heeds positions and masks: not all do, and what they write would be wrong without a word.
+
+        Raises:
+            InvalidInputError: Rows of two lengths have other scores together than each alone.
+        """
+        vocabulary, device = self.model.config.vocab_size, self.model.device
+        rows = [[i % vocabulary for i in range(1, 1 + min(n, self.max_length))] for n in (3, 12)]
+        positions = torch.tensor([[len(row) - 1] for row in rows], device=device)
+        self._forget()
+        self._cache = SlotCache(self.model.config.num_hidden_layers, len(rows))
+        try:
+            with torch.inference_mode():
+                alone = [self.model(torch.tensor([row], device=device), use_cache=False).logits[0, -1] for row in rows]
+                self._prefill([row[:-1] for row in rows], 0)
+                self._cache.open(0, len(rows), positions, longest := int(positions.max()) + 1)
+                together = self._forward(torch.tensor([row[-1:] for row in rows], device=device), positions, longest)
+                difference = float((together - torch.stack(alone)).norm() / torch.stack(alone).norm())
+        except Exception as error:  # whatever a model that is not made for this does
+            raise InvalidInputError(
+                f"model {self.identity.model!r} cannot be run here ({_describe(error)}): try another dtype, or serve "
+                "it with text-generation-inference or vLLM instead"
+            ) from error
+        self._forget()
+        if not difference < TOLERANCE.get(self.model.dtype, ROUGH_TOLERANCE):
+            raise InvalidInputError(
+                f"model {self.identity.model!r} computes something else in a batch than alone (its scores differ by "
+                f"{difference:.0%}): serve it with text-generation-inference or vLLM instead"
+            )
 
     def _newcomers(self) -> list[Row]:
         """Requests that join now: at once if nothing runs, else when a few steps have passed."""
@@ -226,46 +244,45 @@ class LocalEngine:
         return newcomers
 
     def _admit(self, newcomers: list[Row]) -> None:
-        """Give newcomers slots, with the keys and values of their prompts but the last token."""
+        """Give newcomers slots, with the keys and values of all their tokens but the last."""
         if not newcomers:
             return
-        by_prompt: dict[tuple[int, ...], list[Row]] = {}
+        by_prefix: dict[tuple[int, ...], list[Row]] = {}
         for row in newcomers:
-            by_prompt.setdefault(tuple(row.prompt[:-1]), []).append(row)
+            by_prefix.setdefault(tuple(row.tokens[:-1]), []).append(row)
         first = len(self._rows)
-        self._prefill([list(prompt) for prompt in by_prompt], first)
-        self._rows += [rows[0] for rows in by_prompt.values()]
-        for slot, (prompt, rows) in enumerate(by_prompt.items(), start=first):
+        self._prefill([list(prefix) for prefix in by_prefix], first)
+        self._rows += [rows[0] for rows in by_prefix.values()]
+        for slot, (prefix, rows) in enumerate(by_prefix.items(), start=first):
             for row in rows[1:]:
-                self._cache.copy_row(slot, len(self._rows), len(prompt))
+                self._cache.copy_row(slot, len(self._rows), len(prefix))
                 self._rows.append(row)
 
-    def _prefill(self, prompts: list[list[int]], first: int) -> None:
-        """Compute what is not in the path cache of some prompts, in one forward call, into slots from `first` on."""
-        found = [self._paths.find(prompt) for prompt in prompts]
+    def _prefill(self, prefixes: list[list[int]], first: int) -> None:
+        """Compute what is not in the path cache of some prefixes, in one forward call, into slots from `first` on."""
+        found = [self._paths.find(prefix) for prefix in prefixes]
         lengths = [length for length, _ in found]
-        width = max(len(p) - n for p, n in zip(prompts, lengths, strict=True))
+        width = max(len(p) - n for p, n in zip(prefixes, lengths, strict=True))
         device = self.model.device
-        tokens = torch.zeros(len(prompts), max(width, 1), dtype=torch.long)
-        for i, (prompt, n) in enumerate(zip(prompts, lengths, strict=True)):
-            tokens[i, : len(prompt) - n] = torch.tensor(prompt[n:], dtype=torch.long)
-        positions = torch.tensor(lengths).unsqueeze(1) + torch.arange(max(width, 1))
+        tokens = torch.zeros(len(prefixes), max(width, 1), dtype=torch.long)
+        for i, (prefix, n) in enumerate(zip(prefixes, lengths, strict=True)):
+            tokens[i, : len(prefix) - n] = torch.tensor(prefix[n:], dtype=torch.long)
+        positions = (torch.tensor(lengths).unsqueeze(1) + torch.arange(max(width, 1))).to(device)
         longest = int(positions.max()) + 1
-        self._cache.open(first, first + len(prompts), positions.to(device), longest)
+        self._cache.open(first, first + len(prefixes), positions, longest)
         for i, (n, states) in enumerate(found):
             if n:
                 self._cache.write_row(first + i, states, n)
         if width:
-            visible = torch.arange(longest) <= positions.unsqueeze(-1)
-            self._forward(tokens.to(device), positions.to(device), visible.unsqueeze(1).to(device))
+            self._forward(tokens.to(device), positions, longest)
 
-    def _forward(self, tokens: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-        """Logits of the last token of every row, `(rows, vocabulary)`."""
+    def _forward(self, tokens: torch.Tensor, positions: torch.Tensor, longest: int) -> torch.Tensor:
+        """Logits of the last token of every row, `(rows, vocabulary)`; the longest row has so many tokens."""
         return self.model(
             input_ids=tokens,
             # A rotary embedding knows no position beyond the context; padding is never seen, so any will do.
             position_ids=positions.clamp(max=self.max_length - 1),
-            attention_mask=visible,
+            attention_mask=self._mask(positions, longest),
             past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=1,
@@ -277,99 +294,33 @@ class LocalEngine:
         if not rows:
             return
         device = self.model.device
-        last = [row.generated[-1] if row.generated else row.prompt[-1] for row in rows]
-        positions = torch.tensor([len(row.prompt) + len(row.generated) - 1 for row in rows])
+        last = [(row.generated or row.prompt)[-1] for row in rows]
+        positions = torch.tensor([row.length - 1 for row in rows])
         longest = int(positions.max()) + 1
         positions = positions.unsqueeze(1).to(device)
         self._cache.open(0, len(rows), positions, longest)
-        visible = (torch.arange(longest, device=device) <= positions)[:, None, None, :]
-        logits = self._forward(torch.tensor(last, device=device).unsqueeze(1), positions, visible)
+        logits = self._forward(torch.tensor(last, device=device).unsqueeze(1), positions, longest)
         settings = [(r.request.temperature, r.request.top_p, r.uniforms[len(r.generated)]) for r in rows]
         temperature, top_p, uniform = torch.tensor(settings, dtype=torch.float64, device=device).unbind(1)
         tokens, log_probabilities = sample(logits, temperature, top_p, uniform)
         finished = []
         for i, (token, log_probability) in enumerate(zip(tokens.tolist(), log_probabilities.tolist(), strict=True)):
-            rows[i].generated.append(token)
-            rows[i].log_probability += log_probability
-            if rows[i].future.cancelled() or self._finish(rows[i]):
+            if self._reader.advance(rows[i], token, log_probability):
                 finished.append(i)
         for i in reversed(finished):
             self._release(i)
 
-    def _finish(self, row: Row) -> bool:
-        """Whether a row is done after its last token; answers its caller if so."""
-        token = row.generated[-1]
-        if token in self._eos:
-            reason, text = "eos", self._text(row, len(row.generated) - 1)
-        else:
-            text = None
-            if any(end in self._piece(token) for end in row.stop_ends):
-                text = self._text(row, len(row.generated))
-                cut = min((i for stop in row.request.stop if (i := text.find(stop)) >= 0), default=None)
-                text = None if cut is None else text[:cut]
-            if text is not None:
-                reason = "stop"
-            elif len(row.generated) >= row.budget:
-                reason, text = "length", self._text(row, len(row.generated))
-            else:
-                return False
-        _resolve(row, Completion(text, reason, len(row.prompt), len(row.generated), row.log_probability))
-        return True
-
-    def _piece(self, token: int) -> str:
-        """The text of one token; a stop string can only be complete when its last character has come."""
-        if token not in self._pieces:
-            self._pieces[token] = self.tokenizer.decode([token])
-        return self._pieces[token]
-
-    def _text(self, row: Row, count: int) -> str:
-        """The first `count` generated tokens as text, decoded in context, since some tokenizers trim a first space."""
-        context = row.prompt[-4:]
-        options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
-        before = self.tokenizer.decode(context, **options)
-        return self.tokenizer.decode(context + row.generated[:count], **options)[len(before) :]
-
     def _release(self, slot: int) -> None:
         """Free a slot: remember its path, and move the last row into it so that the batch stays dense."""
         row = self._rows[slot]
-        path = (row.prompt + row.generated)[:-1]  # the last token was never fed
+        path = row.tokens[:-1]  # the last token was never fed
         if self._paths.budget:
             self._paths.store(path, self._cache.read_row(slot, len(path)))
         last = self._rows.pop()
         if slot < len(self._rows):
             self._rows[slot] = last
-            self._cache.copy_row(len(self._rows), slot, len(last.prompt) + len(last.generated) - 1)
+            self._cache.copy_row(len(self._rows), slot, last.length - 1)
 
 
-def _check_model(model, tokenizer) -> None:
-    kinds = set(getattr(model.config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"} or not hasattr(model.config, "max_position_embeddings"):
-        raise InvalidInputError(
-            f"model {model.config.name_or_path!r} has layers of the kinds {sorted(kinds)}: the local engine takes "
-            "full attention only; serve this model with text-generation-inference or vLLM instead"
-        )
-    if tokenizer.chat_template is None:
-        raise InvalidInputError(
-            f"the tokenizer of model {model.config.name_or_path!r} has no chat template: "
-            "use an instruction-tuned model, or set tokenizer.chat_template"
-        )
-
-
-def _end_tokens(model, tokenizer) -> set[int]:
-    end = model.generation_config.eos_token_id if model.generation_config is not None else None
-    tokens = set(end if isinstance(end, list) else [end])
-    return {token for token in tokens | {tokenizer.eos_token_id} if token is not None}
-
-
-def _resolve(row: Row, result: Completion | EngineError) -> None:
-    """Answer a caller in its own event loop."""
-
-    def answer() -> None:
-        if not row.future.done():
-            if isinstance(result, EngineError):
-                row.future.set_exception(result)
-            else:
-                row.future.set_result(result)
-
-    with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits any more
-        row.loop.call_soon_threadsafe(answer)
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

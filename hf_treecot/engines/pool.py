@@ -1,6 +1,6 @@
 """Several servers of one model as one engine: limits, retries, rest for the ailing, and fail-over.
 
-Everything that decides which server is asked, when, and how often, is here and nowhere else. This room must not know
+Everything that decides which server is asked, when, and how often, is here and nowhere else. This module must not know
 what the servers' protocols are.
 """
 
@@ -12,7 +12,7 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 from tenacity import wait_random_exponential as random_wait
@@ -73,8 +73,8 @@ class EnginePool:
 
     def __init__(self, replicas: Sequence[Replica], config: PoolConfig):
         self.replicas, self.config = replicas, config
-        # One that tells its revision, if any does: the identity must not depend on which servers are up.
-        first = max((r.engine for r in replicas if r.up), key=lambda engine: bool(engine.identity.revision))
+        # That which tells most of itself: the identity must not depend on which servers are up.
+        first = max((r.engine for r in replicas if r.up), key=lambda engine: sum(map(bool, astuple(engine.identity))))
         self.identity: EngineIdentity = first.identity
         self.tokenizer = first.tokenizer
         self._homes: OrderedDict[bytes, Replica] = OrderedDict()
@@ -247,6 +247,10 @@ class EnginePool:
             except InvalidInputError as error:  # it has come back as something else
                 replica.reason = str(error)
                 logger.warning("%s is of no use any more: %s", replica.url, error)
+                continue
+            except Exception as error:  # whatever a broken server leads to: it may be mended
+                replica.reason = f"server {replica.url} cannot be used ({type(error).__name__}: {error})"
+                logger.warning("%s", replica.reason, exc_info=True)
                 continue
             if replica.up:
                 logger.warning("%s is back", replica.url)

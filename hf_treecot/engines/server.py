@@ -1,9 +1,8 @@
 """What the engines of all inference servers have in common: URLs, limits, tokenizers, and how an answer is read.
 
-This room knows HTTP and what may go wrong on it. It must not know which server is asked, nor when to ask again.
+This module knows HTTP and what may go wrong on it. It must not know which server is asked, nor when to ask again.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +12,12 @@ from urllib.parse import urlsplit
 import httpx
 
 from ..errors import ContextLengthError, EngineError, InvalidInputError, TransientEngineError
-from .engine import Completion, Request
+from .chat_template import render_messages
+from .engine import UNFINISHED_CHARACTER, Completion, Request
 
 
+# All that httpx raises: of a connection, of an answer that cannot be decoded, of redirects, URLs, cookies, streams.
+HTTPX_ERRORS = (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError)
 # What the servers' messages say of a prompt that is too long: TGI (two), vLLM and SGLang, llama.cpp, OpenAI.
 TOO_LONG = re.compile(
     r"`inputs` must have less than|`inputs` tokens \+ `max_new_tokens` must be|context length|context size"
@@ -91,12 +93,12 @@ def check_url(url: str) -> str:
     The base URL of a server, without a slash at its end.
 
     Raises:
-        InvalidInputError: It is no such URL, or holds credentials.
+        InvalidInputError: It is not such a URL, or holds credentials.
     """
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment)
-        _ = parts.port  # refuses what is no number
+        _ = parts.port  # refuses what is not a number
     except ValueError:
         raise InvalidInputError("a server's URL cannot be read: write it as http://host:port") from None
     if parts.username or parts.password:
@@ -104,7 +106,7 @@ def check_url(url: str) -> str:
             f"the URL of server {parts.hostname!r} holds credentials: leave them out and use the option for the token"
         )
     if not usable:
-        raise InvalidInputError(f"server {url!r} is no base URL: write it as http://host:port")
+        raise InvalidInputError(f"server {url!r} is not a base URL: write it as http://host:port")
     return url.rstrip("/")
 
 
@@ -139,7 +141,7 @@ def load_tokenizer(
 
 def render_chat(tokenizer, messages: list[dict[str, str]]) -> str:
     """The rendered prompt of a conversation, without the first token that servers add by themselves."""
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    text = render_messages(tokenizer, messages)
     first = tokenizer("x")["input_ids"][0]
     adds_first = tokenizer.bos_token_id is not None and first == tokenizer.bos_token_id
     return text.removeprefix(tokenizer.bos_token) if adds_first else text
@@ -168,9 +170,14 @@ def read_completion(
     Raises:
         TransientEngineError: The text lacks a part of what was generated.
     """
+    written, without_last = "".join(pieces), "".join(pieces[:-1])
+    if finish_reason == "length":
+        # A budget that ends inside a character: TGI then sends no text at all, others a sign for every part of it.
+        text, written, without_last = (
+            part.rstrip(UNFINISHED_CHARACTER) for part in (text or written, written, without_last)
+        )
     stopped = any(stop in text for stop in request.stop)
     # The stop string may be left out. So may the end of the turn, a token that can have a text of its own.
-    written, without_last = "".join(pieces), "".join(pieces[:-1])
     ended = any(stop in written for stop in request.stop)
     whole = {_cut(written, request.stop).strip()} if ended else {written.strip(), without_last.strip()}
     if pieces and not stopped and text.strip() not in whole and written.strip().startswith(text.strip()):
@@ -185,12 +192,12 @@ def _cut(text: str, stops: Sequence[str]) -> str:
 
 
 def failure(url: str, response: httpx.Response, token: str | None) -> EngineError:
-    """What an answer that is no success means, as the exception to be raised."""
+    """What an answer that is not a success means, as the exception to be raised."""
     try:
         body = response.json()
         message = body.get("error") or body.get("message") or body.get("detail") if isinstance(body, dict) else body
         message = message.get("message", message) if isinstance(message, dict) else message
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         message = response.text
     status = response.status_code
     text = redact(f"server {url} said {status}: {' '.join(str(message).split())[:300]}", token)
@@ -226,13 +233,13 @@ async def ask_json(client: httpx.AsyncClient, method: str, url: str, token: str 
     """
     try:
         response = await client.request(method, url, json=body)
-    except httpx.TransportError as error:
+    except HTTPX_ERRORS as error:
         raise TransientEngineError(describe(url, error)) from None
     if not response.is_success:
         raise failure(url, response, token)
     try:
         return response.json()
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         raise TransientEngineError(
             f"server {url} sent something that is not JSON", status=response.status_code
         ) from None

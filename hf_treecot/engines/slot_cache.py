@@ -100,6 +100,8 @@ class SlotCache(Cache):
 
     def copy_row(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` tokens of a row to another."""
+        if not length:
+            return  # there may be no keys and values yet
         for layer in self.layers:
             layer.keys[target, :, :length] = layer.keys[source, :, :length]
             layer.values[target, :, :length] = layer.values[source, :, :length]
@@ -111,6 +113,8 @@ class SlotCache(Cache):
     def write_row(self, row: int, states: list[tuple[torch.Tensor, torch.Tensor]], length: int) -> None:
         """Put what [`read_row`] gave back into a row."""
         for layer, (keys, values) in zip(self.layers, states, strict=True):
+            if not layer.is_initialized:
+                layer.lazy_initialization(keys.unsqueeze(0), values.unsqueeze(0))
             layer.keys[row, :, :length] = keys[:, :length]
             layer.values[row, :, :length] = values[:, :length]
 

@@ -1,6 +1,8 @@
 """text-generation-inference by its native route: raw text in, text with every token's log-probability out."""
 
 import math
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import httpx
@@ -8,8 +10,11 @@ from huggingface_hub import AsyncInferenceClient
 from huggingface_hub.errors import HTTPError, TextGenerationError
 
 from ..errors import ContextLengthError, EngineError, InvalidInputError, TransientEngineError
+from .chat_template import tokenizer_digests
 from .engine import Completion, EngineIdentity, Request
+from .neutral_settings import TGI_SETTINGS, NeutralSettings
 from .server import (
+    HTTPX_ERRORS,
     SAMPLE,
     ServerLimits,
     ServerOptions,
@@ -53,7 +58,7 @@ class TGIEngine:
     TGI takes log-probabilities after temperature and nucleus, so they are the model's own only where both are off.
 
     Args:
-        url (`str`): Base URL, as of [`~server.check_url`].
+        url (`str`): Base URL, as in [`~server.check_url`].
         identity ([`EngineIdentity`]): What trees record of it.
         tokenizer (`~transformers.PreTrainedTokenizerBase`): The model's.
         limits ([`ServerLimits`]): What it takes.
@@ -63,6 +68,7 @@ class TGIEngine:
     def __init__(self, url: str, identity: EngineIdentity, tokenizer, limits: ServerLimits, token: str | None = None):
         self.url, self.identity, self.tokenizer, self.limits = url, identity, tokenizer, limits
         self._token = token
+        self._neutral = NeutralSettings(url, TGI_SETTINGS)
         self._client = _ServerClient(provider="hf-inference", base_url=url, api_key=token or NO_TOKEN)
         self._client.connections = limits.max_concurrent_requests
 
@@ -72,12 +78,13 @@ class TGIEngine:
         Ask a server what it is, and see that it works: its tokenizer is the right one, and it writes a token.
 
         Args:
-            url (`str`): Base URL, as of [`~server.check_url`].
+            url (`str`): Base URL, as in [`~server.check_url`].
             options ([`ServerOptions`]): What the user says of it.
             tokenizer (`~transformers.PreTrainedTokenizerBase`, *optional*): Instead of loading one.
 
         Raises:
-            InvalidInputError: It is no TGI server, serves another model, wants a token, or the tokenizer is another.
+            InvalidInputError: It is not a TGI server, serves another model, wants a token, or the tokenizer is
+                another.
             TransientEngineError: It cannot be reached, or does not answer yet.
         """
         async with new_client(options.token) as client:
@@ -92,7 +99,14 @@ class TGIEngine:
             max_total_tokens=info["max_total_tokens"],
             max_stop_sequences=info.get("max_stop_sequences"),
         )
-        identity = EngineIdentity("tgi", model, info.get("model_sha") or "")
+        identity = EngineIdentity(
+            "tgi",
+            model,
+            revision=info.get("model_sha") or "",
+            dtype=str(info.get("model_dtype") or "").removeprefix("torch."),  # of older servers
+            version=f"text-generation-inference {info.get('version') or ''}".strip(),
+            **tokenizer_digests(tokenizer),
+        )
         engine = cls(url, identity, tokenizer, limits, options.token)
         try:
             await engine.generate(Request("1", (), 1, 0.0, 1.0, 1))
@@ -116,8 +130,12 @@ class TGIEngine:
         """
         prompt_tokens = count_tokens(self.tokenizer, request.prompt)
         budget = self.limits.budget(request, prompt_tokens)
+        output = await self._neutral.ask(partial(self._ask, request, budget))
+        return self._read(output, request, prompt_tokens)
+
+    async def _ask(self, request: Request, budget: int, neutral: Mapping[str, Any]) -> Any:
         try:
-            output = await self._client.text_generation(
+            return await self._client.text_generation(
                 request.prompt,
                 details=True,
                 return_full_text=False,
@@ -128,14 +146,14 @@ class TGIEngine:
                 do_sample=request.temperature > 0,
                 temperature=request.temperature or None,
                 top_p=request.top_p if request.temperature > 0 and request.top_p < 1 else None,
+                **neutral,
             )
-        except (HTTPError, httpx.HTTPError) as error:
+        except (HTTPError, *HTTPX_ERRORS) as error:
             raise self._failure(error) from None
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise TransientEngineError(
                 f"server {self.url} sent something unreadable ({type(error).__name__})"
             ) from None
-        return self._read(output, request, prompt_tokens)
 
     def _failure(self, error: Exception) -> EngineError:
         source = error.__cause__ if isinstance(error, TextGenerationError) else error
@@ -177,10 +195,10 @@ async def _info(client: httpx.AsyncClient, url: str, token: str | None) -> dict[
         if refusal := refused(url, error):
             raise refusal from None
         info = None
-    needed = {"model_id", "max_concurrent_requests", "max_input_tokens", "max_total_tokens"}
-    if not isinstance(info, dict) or not needed <= info.keys():
+    needed = {"model_id": str, "max_concurrent_requests": int, "max_input_tokens": int, "max_total_tokens": int}
+    if not isinstance(info, dict) or not all(isinstance(info.get(name), kind) for name, kind in needed.items()):
         raise InvalidInputError(
-            f"server {url} is no text-generation-inference (its /info says otherwise): "
+            f"server {url} is not text-generation-inference (its /info says otherwise): "
             "give TGI's base URL, or set engine to openai for vLLM, SGLang and llama.cpp"
         )
     return info

@@ -256,7 +256,13 @@ class _Search:
         return self.config.max_chain_tokens - sum(self.tree.nodes[i].tokens for i in self.tree.path(node_id))
 
     async def _add_children(self, node_id: int, kinds: Mapping[str, int], simulation: int) -> None:
-        """Ask for the children concurrently and add them in order; two equal samples are one child."""
+        """
+        Ask for the children concurrently and add them in order; two equal samples are one child. One that does not fit
+        into the context is left out: the others are paid for.
+
+        Raises:
+            ContextLengthError: None of them fits.
+        """
         nodes = self.tree.nodes
         samples = []
         for kind, count in kinds.items():
@@ -264,10 +270,13 @@ class _Search:
             self.asked[node_id, kind] += count
             samples += [(self.pattern.thoughts[kind], before + i) for i in range(count)]
         results = await asyncio.gather(*(self._write(node_id, *s) for s in samples), return_exceptions=True)
-        for result in results:
+        written = [(s, r) for s, r in zip(samples, results, strict=True) if not isinstance(r, ContextLengthError)]
+        if not written:
+            raise results[0]
+        for _, result in written:
             if isinstance(result, BaseException):
                 raise result
-        for (spec, sample), completion in zip(samples, results, strict=True):
+        for (spec, sample), completion in written:
             node = self._node(spec, sample, completion, node_id, simulation)
             if all((nodes[c].kind, nodes[c].text) != (node.kind, node.text) for c in nodes[node_id].children):
                 self.tree.add(node)

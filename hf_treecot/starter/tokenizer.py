@@ -13,8 +13,8 @@ from transformers import PreTrainedTokenizerFast
 
 
 END, PADDING, USER, ASSISTANT = "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"
-# System prompts are skipped: the model knows its tags from training and would not understand an instruction.
 CHAT_TEMPLATE = (
+    "{# system prompts are skipped: the model knows its tags from training and understands no instruction #}"
     "{% for message in messages %}"
     "{% if message['role'] == 'user' %}" + USER + "{{ message['content'] }}"
     "{% elif message['role'] == 'assistant' %}"

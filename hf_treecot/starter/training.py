@@ -13,10 +13,11 @@ from pathlib import Path
 
 from ..domains import arithmetic, blocks, letters
 from ..errors import InvalidInputError
-from ..files import cache_directory
+from ..files import cache_directory, write_atomically
 from ..mcts.pattern import Pattern, available_patterns, load_pattern
 from .chains import Segment, write_chain
 from .drills import DRILLS
+from .tokenizer import CHAT_TEMPLATE
 
 
 STARTER = "starter"  # what users call it, where a model is asked for
@@ -105,6 +106,9 @@ def starter_model(recipe: StarterRecipe | None = None, directory: Path | None = 
             unfinished = path.with_name(f"{path.name}.unfinished")
             train_starter(recipe, unfinished)
             unfinished.rename(path)
+        template = path / "chat_template.jinja"
+        if template.read_text(encoding="utf-8") != CHAT_TEMPLATE:  # trained by an earlier version
+            write_atomically(template, CHAT_TEMPLATE)
     return path
 
 

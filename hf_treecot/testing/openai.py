@@ -16,14 +16,37 @@ from .faults import Faults
 from .tgi import split_evenly
 
 
-KNOWN = {"model", "prompt", "max_tokens", "temperature", "top_p", "seed", "stop", "logprobs", "n"}
+STANDARD = {
+    "model", "prompt", "max_tokens", "temperature", "top_p", "seed", "stop", "logprobs", "n", "presence_penalty",
+    "frequency_penalty",
+}  # fmt: skip
+# What each kind of server takes besides. A real one ignores what it does not know; here it is refused.
+EXTRA = {
+    "vllm": {"top_k", "min_p", "repetition_penalty"},
+    "sglang": {"top_k", "min_p", "repetition_penalty"},
+    "llamacpp": {
+        "top_k", "min_p", "typical_p", "repeat_penalty", "dry_multiplier", "xtc_probability", "top_n_sigma",
+        "dynatemp_range", "mirostat", "samplers",
+    },
+    "openai": set(),
+}  # fmt: skip
+# What each kind tells of itself, and where.
+ABOUT = {
+    "vllm": ("/version", {"version": "0.11.0"}),
+    "sglang": ("/get_server_info", {"version": "0.5.4", "dtype": "auto", "quantization": "fp8", "revision": "main"}),
+    "llamacpp": ("/props", {"build_info": "b6900-1", "model_path": "/srv/models/scripted-Q4_K_M.gguf"}),
+}
 
 
 def make_app(
     backend, faults: Faults | None = None, token: str | None = None, max_concurrent_requests: int = 128,
-    max_model_len: int = 1024,
+    max_model_len: int = 1024, server: str = "vllm",
 ) -> Starlette:  # fmt: skip
-    """The application. `app.state` tells what it saw: `requests`, `headers`, `running`, `most_running`."""
+    """
+    The application. `app.state` tells what it saw: `requests`, `bodies`, `headers`, `running`, `most_running`.
+
+    `server` is whose fields it takes and how it describes itself, one of `EXTRA`.
+    """
     faults = faults or Faults()
 
     async def guarded(handler, request: HTTPRequest) -> Response:
@@ -38,12 +61,13 @@ def make_app(
             return _error(f"{type(error).__name__}: {error}", "BadRequestError", 400)
 
     async def models(request: HTTPRequest) -> Response:
-        model = {"id": backend.identity.model, "object": "model", "owned_by": "vllm", "max_model_len": max_model_len}
+        model = {"id": backend.identity.model, "object": "model", "owned_by": server, "max_model_len": max_model_len}
         return JSONResponse({"object": "list", "data": [model]})
 
     async def completions(request: HTTPRequest) -> Response:
         asked = await request.json()
-        if unknown := asked.keys() - KNOWN:
+        state.bodies.append(asked)
+        if unknown := asked.keys() - STANDARD - EXTRA[server]:
             return _error(f"unknown fields {sorted(unknown)}", "BadRequestError", 400)
         if asked["model"] != backend.identity.model:
             return _error(f"The model `{asked['model']}` does not exist.", "NotFoundError", 404)
@@ -75,12 +99,17 @@ def make_app(
     async def health(request: HTTPRequest) -> Response:
         return Response()
 
+    async def about(request: HTTPRequest) -> Response:
+        return JSONResponse(ABOUT[server][1])
+
     routes = [("/v1/models", models, "GET"), ("/v1/completions", completions, "POST"), ("/health", health, "GET")]
+    if server in ABOUT:
+        routes.append((ABOUT[server][0], about, "GET"))
     app = Starlette(
         routes=[Route(path, partial(guarded, handler), methods=[method]) for path, handler, method in routes]
     )
     state = app.state
-    state.requests, state.headers = [], []
+    state.requests, state.bodies, state.headers = [], [], []
     state.running = state.most_running = 0
     state.faults = faults
     return app

@@ -40,8 +40,12 @@ class Refusal(Exception):
 def make_app(
     backend, faults: Faults | None = None, token: str | None = None, max_concurrent_requests: int = 128,
     max_input_tokens: int = MAX_INPUT_TOKENS, max_total_tokens: int = MAX_TOTAL_TOKENS,
+    refused_fields: frozenset[str] = frozenset(),
 ) -> Starlette:  # fmt: skip
-    """The application. `app.state` tells what it saw: `requests`, `headers`, `running`, `most_running`, `refused`."""
+    """
+    The application. `app.state` tells what it saw: `requests`, `bodies`, `headers`, `running`, `most_running`,
+    `refused`. It refuses `refused_fields`, as a server of this protocol that is not TGI itself may.
+    """
     faults = faults or Faults()
 
     async def guarded(handler, request: HTTPRequest) -> Response:
@@ -61,7 +65,9 @@ def make_app(
     async def generate(request: HTTPRequest) -> Response:
         asked = INPUT.validate_python(await request.json())
         parameters = asked.parameters or TextGenerationInputGenerateParameters()
-        unknown = {**asked.__dict__, **parameters.__dict__}.keys() - KNOWN
+        body = {**asked.__dict__, **parameters.__dict__}
+        state.bodies.append(body)
+        unknown = body.keys() - KNOWN | {name for name in refused_fields if body.get(name) is not None}
         if unknown:
             raise Refusal(f"unknown field {sorted(unknown)}")
         wanted = _validated(asked.inputs, parameters)
@@ -96,6 +102,9 @@ def make_app(
             raise Refusal(f"`best_of` must be >= 0 and <= {MAX_BEST_OF}. Given: {parameters.best_of}")
         if (parameters.best_of or 1) > 1 and parameters.seed is not None:
             raise Refusal("`seed` must not be set when `best_of` > 1")
+        for name in ("top_k", "repetition_penalty", "typical_p"):
+            if (value := getattr(parameters, name)) is not None and value <= 0:
+                raise Refusal(f"`{name}` must be strictly positive")
         stop = parameters.stop or []
         if len(stop) > MAX_STOP_SEQUENCES:
             raise Refusal(f"`stop` supports up to {MAX_STOP_SEQUENCES} stop sequences. Given: {len(stop)}")
@@ -146,7 +155,7 @@ def make_app(
         ]
     )
     state = app.state
-    state.requests, state.headers = [], []
+    state.requests, state.bodies, state.headers = [], [], []
     state.running = state.most_running = state.refused = 0
     state.faults = faults
     return app

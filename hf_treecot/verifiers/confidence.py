@@ -12,11 +12,46 @@ from collections.abc import Mapping, Sequence
 import httpx
 
 from ..base import Problem, Verdict
+from ..errors import InvalidInputError
 
 
-VERSION = "1, unverified"
+RULE = "2, unverified"
+# Where vLLM, SGLang and llama.cpp tell their versions, and under which name.
+ABOUT = {"/version": "version", "/get_server_info": "version", "/props": "build_info"}
 TOP = 5  # candidates among which a token's probability is taken
 TIMEOUT = 8.0  # seconds: below the pool's limit, so that the error names its cause
+
+
+def __getattr__(name: str) -> str:
+    """`VERSION` is that of the rule, and of the server that is named now: a reward depends on both."""
+    if name != "VERSION":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    url, model = os.environ.get("TREECOT_CONFIDENCE_URL"), os.environ.get("TREECOT_CONFIDENCE_MODEL")
+    if not url or not model:
+        return RULE
+    try:
+        with httpx.Client(base_url=url.rstrip("/"), headers=_headers(), timeout=TIMEOUT) as client:
+            replies = [client.get(path) for path in ABOUT]
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise InvalidInputError(
+            f"the confidence verifier's server {url!r} cannot be asked ({type(error).__name__}: {error}): start it, "
+            "or set TREECOT_CONFIDENCE_URL to one that runs"
+        ) from error
+    told = [_told(reply, key) for reply, key in zip(replies, ABOUT.values(), strict=True)]
+    return ", ".join([RULE, f"model {model}", *(f"server {version}" for version in told if version)])
+
+
+def _told(reply: httpx.Response, key: str) -> str:
+    try:
+        about = reply.json() if reply.is_success else None
+    except ValueError:
+        about = None
+    return str(about.get(key) or "") if isinstance(about, dict) else ""
+
+
+def _headers() -> dict[str, str]:
+    key = os.environ.get("TREECOT_CONFIDENCE_API_KEY")
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def mean_confidence(chosen: Sequence[float], alternatives: Sequence[Sequence[float]]) -> float:
@@ -86,7 +121,6 @@ def ask(prompt: str, answer: str) -> tuple[Mapping, int]:
             "no server is named: set TREECOT_CONFIDENCE_URL (such as http://127.0.0.1:8000) and "
             "TREECOT_CONFIDENCE_MODEL"
         )
-    key = os.environ.get("TREECOT_CONFIDENCE_API_KEY")
     before = f"{prompt}\n\n"
     reply = httpx.post(
         f"{url.rstrip('/')}/v1/completions",
@@ -98,7 +132,7 @@ def ask(prompt: str, answer: str) -> tuple[Mapping, int]:
             "echo": True,
             "logprobs": TOP,
         },
-        headers={"Authorization": f"Bearer {key}"} if key else {},
+        headers=_headers(),
         timeout=TIMEOUT,
     )
     reply.raise_for_status()
