@@ -56,7 +56,7 @@ async def test_a_build_ends_in_a_dataset_and_a_report(tmp_path):
     assert written["rows"] == report.rows
     provenance = trees[0].provenance
     assert provenance["generator_model"] == "scripted"
-    assert provenance["verifier"] == "letters 2"
+    assert provenance["verifier"] == "letters 3"
     assert provenance["temperature"] == "0.7"
 
 
