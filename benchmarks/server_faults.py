@@ -24,19 +24,16 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # for the loopback servers
-from hf_treecot.building.builder import BuildConfig, build_trees  # noqa: E402
-from hf_treecot.cli.engines import EngineArguments, open_engines, room_for_requests  # noqa: E402
-from hf_treecot.hub.dataset import load_trees  # noqa: E402
-from hf_treecot.mcts.pattern import available_patterns, load_pattern  # noqa: E402
-from hf_treecot.mcts.search import SearchConfig  # noqa: E402
-from hf_treecot.problems.generators import generate_problems  # noqa: E402
-from hf_treecot.selection.selector import Selector  # noqa: E402
-from hf_treecot.testing.backends import small_tokenizer  # noqa: E402
-from hf_treecot.testing.running import spawn  # noqa: E402
-from hf_treecot.verifiers.worker import VerifierPool  # noqa: E402
+from hf_treecot.building.builder import BuildConfig, build_trees
+from hf_treecot.cli.engines import EngineArguments, open_engines, room_for_requests
+from hf_treecot.hub.dataset import load_trees
+from hf_treecot.mcts.pattern import available_patterns, load_pattern
+from hf_treecot.mcts.search import SearchConfig
+from hf_treecot.problems.generators import generate_problems
+from hf_treecot.selection.selector import Selector
+from hf_treecot.testing.backends import small_tokenizer
+from hf_treecot.testing.running import spawn
+from hf_treecot.verifiers.worker import VerifierPool
 
 
 SEARCH = SearchConfig(num_simulations=3, min_right=1, max_right=2, give_up_factor=1, max_new_tokens=40, max_depth=6)

@@ -21,20 +21,17 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-from hf_treecot.building.builder import BuildConfig, build_trees  # noqa: E402
-from hf_treecot.engines.pool import EnginePool, PoolConfig  # noqa: E402
-from hf_treecot.engines.server import ServerOptions  # noqa: E402
-from hf_treecot.engines.tgi import TGIEngine  # noqa: E402
-from hf_treecot.mcts.pattern import available_patterns, load_pattern  # noqa: E402
-from hf_treecot.mcts.search import SearchConfig, search  # noqa: E402
-from hf_treecot.problems.generators import generate_problems  # noqa: E402
-from hf_treecot.selection.selector import Selector  # noqa: E402
-from hf_treecot.testing.backends import small_tokenizer  # noqa: E402
-from hf_treecot.testing.running import spawn  # noqa: E402
-from hf_treecot.verifiers.letters import verify as verify_letters  # noqa: E402
+from hf_treecot.building.builder import BuildConfig, build_trees
+from hf_treecot.engines.pool import EnginePool, PoolConfig
+from hf_treecot.engines.server import ServerOptions
+from hf_treecot.engines.tgi import TGIEngine
+from hf_treecot.mcts.pattern import available_patterns, load_pattern
+from hf_treecot.mcts.search import SearchConfig, search
+from hf_treecot.problems.generators import generate_problems
+from hf_treecot.selection.selector import Selector
+from hf_treecot.testing.backends import small_tokenizer
+from hf_treecot.testing.running import spawn
+from hf_treecot.verifiers.letters import verify as verify_letters
 
 
 SLOTS = 64

@@ -50,7 +50,7 @@ async def best_of_n(problem, engine, verify, tokens):
 
 def count(trees, engine):
     """Distinct right chains, pairs, tokens and problems with a pair, of some trees."""
-    selector = Selector(lambda text: engine.tokenizer(text, add_special_tokens=False)["input_ids"], SELECTION)
+    selector = Selector.of_tokenizer(engine.tokenizer, SELECTION)
     sums = Counter()
     for tree in trees:
         pairs = len(list(selector.select_preferences(tree)))

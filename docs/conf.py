@@ -20,8 +20,6 @@ autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_use_rtype = False
 suppress_warnings = ["myst.xref_missing"]  # notebooks and files beside the pages
-# What trainers inherit from TRL is documented there.
-nitpicky = False
 CODE = re.compile(r"(?<![`:\\])(\[?)`(?P<name>[^`\n]+)`(\]?)(?!`)")
 
 

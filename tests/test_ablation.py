@@ -5,9 +5,15 @@ import pytest
 
 from hf_treecot.cli import ablation
 from hf_treecot.evaluation.comparison import ladder, plot
+from hf_treecot.selection.selector import SelectionConfig, Selector
 
 from .test_builder import small_build
 from .test_selection import TREE, thoughts_of, tokenize
+
+
+def pairs(choice, seed):
+    selector = Selector(tokenize, SelectionConfig(preference="one_per_right_chain"))  # never the same pair twice
+    return ablation.pairs([TREE], selector, choice, seed)
 
 
 def figures(right, no_answer):
@@ -45,15 +51,15 @@ def test_every_stage_is_in_a_table_and_has_a_trainer():
     ],
 )
 def test_the_chosen_chain_of_a_pair(choice, expected):
-    (row,) = ablation.pairs([TREE], tokenize, choice, seed=0)
+    (row,) = pairs(choice, 0)
     assert thoughts_of(row, "chosen") == expected
     assert thoughts_of(row, "rejected") == ["other plan", "x y"]
 
 
 def test_a_random_chosen_chain_depends_on_the_seed_alone():
-    chosen = [ablation.pairs([TREE], tokenize, "random", seed)[0]["chosen_length"] for seed in range(20)]
+    chosen = [pairs("random", seed)[0]["chosen_length"] for seed in range(20)]
     assert len(set(chosen)) == 3
-    assert chosen == [ablation.pairs([TREE], tokenize, "random", seed)[0]["chosen_length"] for seed in range(20)]
+    assert chosen == [pairs("random", seed)[0]["chosen_length"] for seed in range(20)]
 
 
 def test_stages_run_once(run, tmp_path, monkeypatch, tiny_model_directory):

@@ -11,7 +11,6 @@ from hf_treecot.base import Problem
 from hf_treecot.domains.instructions import checkers, follow
 from hf_treecot.domains.nltk_data import install_punkt
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.problems.formats import user_turns
 from hf_treecot.problems.instructions import ALONE, GROUPS, random_instructions
 from hf_treecot.problems.loading import load_problems
 from hf_treecot.verifiers.instructions import verify
@@ -163,7 +162,7 @@ def test_multi_if_accumulates_and_is_for_evaluation_only(tmp_path):
     first, second = load_problems(str(path), allow_evaluation_only=True)
     assert (first.problem_id, second.problem_id) == ("1:1:en/turn_1", "1:1:en/turn_2")
     assert second.prompt == "Write about tea. No commas.\n\nGive it a title."
-    assert user_turns(second.answer) == ["Write about tea. No commas.", "Give it a title."]
+    assert json.loads(second.answer)["turns"] == ["Write about tea. No commas.", "Give it a title."]
     assert second.license == "cc-by-nc-2.0"
     assert verify("Tea is warm.", first).reward == 1.0
     assert verify("Tea is warm.", second).reason == "wrong: detectable_format:title"

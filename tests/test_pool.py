@@ -24,6 +24,13 @@ FAST = PoolConfig(
 )  # fmt: skip
 
 
+async def until(condition):
+    """Wait for what other tasks bring about; a test that waits in vain ends with an error."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
 class Fleet:
     """Servers without sockets: each does what `behaviour` says of it, a function of the request or an exception."""
 
@@ -154,7 +161,7 @@ async def test_retry_after_is_honoured():
     fleet.behaviour["a"] = lambda: errors.pop() if errors else None
     started = time.monotonic()
     await pool.generate(REQUEST)
-    assert 0.15 <= time.monotonic() - started < 0.5
+    assert time.monotonic() - started >= 0.15
     await pool.close()
 
 
@@ -170,8 +177,7 @@ async def test_a_server_that_fails_rests_and_comes_back(caplog):
     assert len(fleet.asked["a"]) == while_down  # it rests
     assert "a failed 3 times in a row and rests: no connection" in caplog.text
     fleet.behaviour["a"] = None
-    await asyncio.sleep(0.3)
-    assert "a is back" in caplog.text
+    await until(lambda: "a is back" in caplog.text)
     await ask(pool, some(40, trees=40))
     assert len(fleet.asked["a"]) > while_down
     await pool.close()
@@ -192,9 +198,8 @@ async def test_with_all_servers_down_it_waits_visibly_and_goes_on(caplog):
     pool = await fleet.pool()
     fleet.behaviour = {"a": down(), "b": down()}
     waiting = asyncio.create_task(ask(pool, some(10)))
-    await asyncio.sleep(0.2)
+    await until(lambda: "every server is down; waiting up to 0 s for one to come back" in caplog.text)
     assert not waiting.done()
-    assert "every server is down; waiting up to 0 s for one to come back" in caplog.text
     fleet.behaviour = {"a": None, "b": None}
     assert all(isinstance(result, Completion) for result in await waiting)
     await pool.close()
@@ -208,7 +213,7 @@ async def test_with_all_servers_down_for_too_long_it_stops():
     results = await ask(pool, some(6))
     assert {type(result) for result in results} == {EnginesDownError}
     assert "no server could be used for 0.5 s (refused)" in str(results[0])
-    assert 0.4 < time.monotonic() - started < 2
+    assert time.monotonic() - started > 0.4
     await pool.close()
 
 
@@ -219,8 +224,7 @@ async def test_a_server_that_is_down_at_the_start_joins_later(caplog):
     assert pool.max_concurrent_requests == 1
     assert "going on without b until it answers: no connection" in caplog.text
     fleet.behaviour["b"] = None
-    await asyncio.sleep(0.3)
-    assert pool.max_concurrent_requests == 2
+    await until(lambda: pool.max_concurrent_requests == 2)
     await pool.close()
 
 
@@ -228,9 +232,8 @@ async def test_the_start_does_not_wait_for_a_wedged_server(monkeypatch, caplog):
     monkeypatch.setattr("hf_treecot.engines.pool.JOIN_SECONDS", 0.05)
     fleet = Fleet("a", "b")
     fleet.behaviour["a"] = "wedge"
-    started = time.monotonic()
-    pool = await fleet.pool(replace(FAST, connect_timeout=60))
-    assert time.monotonic() - started < 1
+    async with asyncio.timeout(30):  # half of what the server that hangs is given
+        pool = await fleet.pool(replace(FAST, connect_timeout=60))
     assert "going on without a until it answers: server a has not answered yet" in caplog.text
     assert (await pool.generate(REQUEST)).text.startswith("b")
     await pool.close()
@@ -240,10 +243,9 @@ async def test_the_start_waits_for_a_slow_server(caplog):
     fleet = Fleet("a")
     fleet.behaviour["a"] = down("said 503: loading")
     starting = asyncio.create_task(fleet.pool(replace(FAST, start_timeout=10)))
-    await asyncio.sleep(0.1)
+    await until(lambda: "waiting up to 10 s for a server (said 503: loading)" in caplog.text)
     fleet.behaviour["a"] = None
     pool = await starting
-    assert "waiting up to 10 s for a server (said 503: loading)" in caplog.text
     await pool.close()
 
 
@@ -273,10 +275,9 @@ async def test_a_server_that_comes_back_as_another_model_is_not_used(caplog):
     await ask(pool, some(20, trees=10))
     before = len(fleet.asked["a"])
     fleet.behaviour["a"] = None
-    await asyncio.sleep(0.3)
+    await until(lambda: "a is of no use any more: server a serves" in caplog.text)
     await ask(pool, some(20, trees=20))
     assert len(fleet.asked["a"]) == before
-    assert "a is of no use any more: server a serves" in caplog.text
     await pool.close()
 
 
@@ -286,12 +287,9 @@ async def test_a_probe_survives_everything(caplog):
     fleet.behaviour["a"] = down()
     await ask(pool, some(20, trees=10))
     fleet.behaviour["a"] = KeyError("max_total_tokens")  # what a server sent was not what any client reads
-    async with asyncio.timeout(10):
-        while "cannot be used (KeyError" not in caplog.text:
-            await asyncio.sleep(0.01)
-        fleet.behaviour["a"] = None
-        while "a is back" not in caplog.text:
-            await asyncio.sleep(0.01)
+    await until(lambda: "cannot be used (KeyError" in caplog.text)
+    fleet.behaviour["a"] = None
+    await until(lambda: "a is back" in caplog.text)
     await pool.close()
 
 
@@ -311,7 +309,7 @@ async def test_cancelled_requests_free_their_slots():
     pool = await fleet.pool(replace(FAST, request_timeout=60))
     fleet.behaviour["a"] = "wedge"
     task = asyncio.create_task(ask(pool, some(3)))
-    await asyncio.sleep(0.05)
+    await until(lambda: fleet.asked["a"])
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     fleet.behaviour["a"] = None

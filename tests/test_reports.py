@@ -40,7 +40,7 @@ def test_all_stages(run):
     assert "| joint | rewards/accuracies | 0.750 | 0.750 |" in text
     assert "| a | 50.0 |" in text
     assert f'--models {run}/sft {run}/joint"' in text
-    assert f"select_rows.py --trees {run} --tokenizer {run}/sft " in text
+    assert f"treecot select --trees {run} --tokenizer {run}/sft " in text
     for line in text.splitlines():
         if line.startswith("!["):
             assert (run / line.rpartition("(")[2].rstrip(")")).stat().st_size > 5_000

@@ -10,7 +10,7 @@ problems. Run it again after any interruption: a stage whose figures exist is no
 import asyncio
 import json
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from itertools import count, groupby
 from pathlib import Path
@@ -24,7 +24,7 @@ from ..files import write_atomically
 from ..hub.dataset import DatasetWriter, load_trees
 from ..mcts.tree import Tree
 from ..problems.loading import load_problems
-from ..selection.selector import SelectionConfig, select_preferences, select_sft
+from ..selection.selector import SelectionConfig, Selector
 from ..starter.training import model_path
 from . import cdpo, joint, sft
 from .build import BuildSettings, build
@@ -151,12 +151,12 @@ def sample_best_of_n(problems: list[Problem], num_tokens: int, settings: BuildSe
     ]
 
 
-def pairs(trees: Iterable[Tree], tokenize: Callable[[str], list[int]], choice: str, seed: int) -> list[dict]:
+def pairs(trees: Iterable[Tree], selector: Selector, choice: str, seed: int) -> list[dict]:
     """
     One pair of every tree: a right chain, chosen by its length among the tree's, or at random, and the wrong chain
     that shares least with it.
     """
-    rows = select_preferences(trees, tokenize, SelectionConfig(preference="one_per_right_chain"))
+    rows = (row for tree in trees for row in selector.select_preferences(tree))
     chosen = []
     for tree_id, group in groupby(rows, key=lambda row: row["tree_id"]):
         by_length = list(group)  # shortest first
@@ -177,16 +177,15 @@ def training_rows(run: Path, stage: Stage, seed: int, settings: BuildSettings) -
     trees = list(load_trees(run / "trees"))
     tokenizer = AutoTokenizer.from_pretrained(model_path(settings.engines.model))
 
-    def tokenize(text: str) -> list[int]:
-        return tokenizer(text, add_special_tokens=False)["input_ids"]
-
     if kind == "preference":
-        rows = pairs(trees, tokenize, stage.rows, seed)
+        selector = Selector.of_tokenizer(tokenizer, SelectionConfig(preference="one_per_right_chain"))
+        rows = pairs(trees, selector, stage.rows, seed)
     elif stage.rows == "best_of_n":
         num_tokens = sum(tree.statistics["generated_tokens"] for tree in trees)
         rows = sample_best_of_n([tree.problem for tree in trees], num_tokens, settings)
     else:
-        rows = select_sft(trees, tokenize, SelectionConfig(sft=stage.rows))
+        selector = Selector.of_tokenizer(tokenizer, SelectionConfig(sft=stage.rows))
+        rows = [row for tree in trees for row in selector.select_sft(tree)]
     directory.parent.mkdir(exist_ok=True)
     with DatasetWriter(directory) as writer:
         for row in rows:

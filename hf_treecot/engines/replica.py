@@ -22,9 +22,6 @@ class ServerEngine(Engine, Protocol):
 Connect = Callable[[str, Any], Awaitable[ServerEngine]]
 
 
-Connect = Callable[[str, Any], Awaitable[ServerEngine]]
-
-
 class Replica:
     """
     A server, whether it can be used or not.

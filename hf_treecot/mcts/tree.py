@@ -156,7 +156,7 @@ class Tree:
             "pattern": self.pattern,
             "nodes": nodes,
             "simulations": list(self.simulations),
-            "status": "failed" if self.stop_reason == "gave_up" else "solved",
+            "status": "solved" if self.answers(right=True) else "failed",
             "stop_reason": self.stop_reason,
             "statistics": self.statistics,
             "provenance": dict(self.provenance),

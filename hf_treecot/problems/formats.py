@@ -134,16 +134,3 @@ FORMATS: Mapping[str, ProblemFormat] = {
     "math": ProblemFormat("problem", "answer", "id"),
     "letter_count": ProblemFormat("problem", "solution", "id", "letters", _whole_number),
 }  # fmt: skip
-
-
-def user_turns(answer: str) -> list[str]:
-    """
-    What the user says in a conversation, turn by turn, up to a problem's own; a model's replies come in between.
-
-    Args:
-        answer (`str`): The `answer` of a problem that checks instructions.
-
-    Returns:
-        `list[str]`: Empty for a problem of one turn.
-    """
-    return json.loads(answer).get("turns", [])

@@ -7,9 +7,11 @@ byte-level BPE without merges, in which a word that is in the vocabulary is take
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 END, PADDING, USER, ASSISTANT = "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"
@@ -28,7 +30,7 @@ CHAT_TEMPLATE = (
 MINIMUM_WORD_COUNT = 60  # per 10,000 texts: far above any made-up word, far below any template word
 
 
-def build_tokenizer(texts: Sequence[str], tags: Iterable[str], model_max_length: int) -> PreTrainedTokenizerFast:
+def build_tokenizer(texts: Sequence[str], tags: Iterable[str], model_max_length: int) -> "PreTrainedTokenizerFast":
     """
     Build the tokenizer from a sample of the training texts.
 
@@ -40,6 +42,9 @@ def build_tokenizer(texts: Sequence[str], tags: Iterable[str], model_max_length:
     Returns:
         [`~transformers.PreTrainedTokenizerFast`]
     """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
     tags = list(tags)
     splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
     counts: Counter[str] = Counter()
