@@ -1,12 +1,11 @@
 """How fast the Space is in a browser: a tree of 2,000 nodes, and a dataset of 50,000 trees.
 
-python benchmarks/space.py
+python -m benchmarks.space
 """
 
 import gc
 import random
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,16 +13,11 @@ from pathlib import Path
 import psutil
 from playwright.sync_api import sync_playwright
 
-
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "spaces" / "treecot")]
-import app  # noqa: E402
-import talk  # noqa: E402
-
-from hf_treecot.selection.judgements import JudgementLog  # noqa: E402
-from hf_treecot.space.tree_index import Query, open_trees  # noqa: E402
-from tests.space import large_tree, small_tree, write_run  # noqa: E402
-from tests.test_space_browser import BROWSERS  # noqa: E402
+from hf_treecot.selection.judgements import JudgementLog
+from hf_treecot.space import app, talk
+from hf_treecot.space.tree_index import Query, open_trees
+from tests.space import large_tree, small_tree, write_run
+from tests.test_space_browser import BROWSERS
 
 
 TREES = 50_000

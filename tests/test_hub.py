@@ -456,8 +456,12 @@ def test_an_empty_run_and_a_run_without_a_dataset_are_refused(hub, tmp_path):
 @pytest.mark.parametrize(
     ("source", "revision", "message"),
     [
-        ("user/nothing", None, "'user/nothing' is no directory, and cannot be read as a dataset of the Hub (no such"),
-        ("user/model", None, "'user/model' is no directory, and cannot be read as a dataset of the Hub (no such"),
+        (
+            "user/nothing",
+            None,
+            "'user/nothing' is not a directory, and cannot be read as a dataset of the Hub (no such",
+        ),
+        ("user/model", None, "'user/model' is not a directory, and cannot be read as a dataset of the Hub (no such"),
         ("user/trees", "v7", "cannot be read as a dataset of the Hub (no revision 'v7')"),
         ("user/csv", None, "dataset 'user/csv' on the Hub is not one of ours: it has no trees/*.parquet"),
     ],

@@ -68,7 +68,7 @@ def test_other_pddl_is_refused(text, message):
 def test_other_statements_are_refused():
     with pytest.raises(ValueError, match="there is no"):
         parse_query("How many blocks are there?")
-    with pytest.raises(ValueError, match="'the red block is happy' is no fact"):
+    with pytest.raises(ValueError, match="'the red block is happy' is not a fact"):
         parse_query("As initial conditions I have that, the red block is happy. My goal is to have that, x.")
 
 

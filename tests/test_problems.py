@@ -146,10 +146,10 @@ def test_made_up_letter_problems_are_of_the_real_kind():
             "x.jsonl",
             '{"query": "q", "ground_truth_plan": "p"}',
             {},
-            "row 0: its query, ground_truth_plan are no problem",
+            "row 0: its query, ground_truth_plan are not a problem",
         ),
         ("x.pddl", "(define", {}, "holds no rows"),
-        ("x.pddl", "(define (:goal))", {}, "row 0: its pddl are no problem.*a problem needs"),
+        ("x.pddl", "(define (:goal))", {}, "row 0: its pddl are not a problem.*a problem needs"),
     ],
 )
 def test_bad_sources_are_refused_with_name_and_remedy(tmp_path, name, content, options, message):

@@ -168,10 +168,13 @@ async def test_trees_obey_their_pattern(name):
         )
         assert node.kind in allowed or added
         assert node.role == pattern.thoughts[node.kind].role
-        assert any(node.text.startswith(prefill.strip()) for prefill in pattern.thoughts[node.kind].prefills)
         assert (node.reward is not None) <= pattern.thoughts[node.kind].terminal
     for parent in tree.nodes:
-        kinds = Counter(tree.nodes[c].kind for c in parent.children)
+        kinds = Counter()
+        for node in (tree.nodes[child] for child in parent.children):  # the i-th sample starts with the i-th prefill
+            prefills = pattern.thoughts[node.kind].prefills
+            assert node.text.strip().startswith(prefills[kinds[node.kind] % len(prefills)])
+            kinds[node.kind] += 1
         for kind, count in pattern.next_kinds(None if parent is tree.nodes[ROOT] else parent.kind).items():
             extra = pattern.on_wrong.max_per_node if pattern.on_wrong and pattern.on_wrong.add == kind else 0
             assert kinds[kind] <= count + extra

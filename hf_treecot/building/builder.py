@@ -285,7 +285,7 @@ def check_directory(output_dir: Path) -> None:
     See whether a run can live in a directory, without writing anything.
 
     Raises:
-        InvalidInputError: It is no directory, holds something else, or cannot be made.
+        InvalidInputError: It is not a directory, holds something else, or cannot be made.
     """
     name = f"output_dir={str(output_dir)!r}"
     if output_dir.exists() and not output_dir.is_dir():

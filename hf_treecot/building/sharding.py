@@ -2,7 +2,7 @@
 
 The problems are cut into shards, one a task. A task is a build of its own in a directory of its own, with its own
 journal, so that a task that was killed goes on where it was. Then one more task merges the trees of all of them into
-one dataset. This room knows shards and tasks; it must not know models, engines, nor how a tree is grown.
+one dataset. This module knows shards and tasks; it must not know models, engines, nor how a tree is grown.
 """
 
 import hashlib

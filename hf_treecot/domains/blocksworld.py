@@ -1,6 +1,6 @@
 """Blocksworld: states, the four actions, and problems from PDDL, from PlanBench's wording, and made at random.
 
-A plain STRIPS world, strict to the letter of the domain. This room knows nothing of models, answers or rewards.
+A plain STRIPS world, strict to the letter of the domain. This module knows nothing of models, answers or rewards.
 """
 
 import random
@@ -97,7 +97,7 @@ def parse_pddl(text: str) -> Blocksworld:
         text (`str`): A `(define (problem …) …)` with `:init` and `:goal`, of the four-action domain.
 
     Raises:
-        ValueError: It is no such problem.
+        ValueError: It is not such a problem.
     """
     tokens = re.findall(r"[()]|[^\s()]+", re.sub(r";.*", "", text.lower()))
     stack: list[list] = [[]]
@@ -125,10 +125,10 @@ def parse_pddl(text: str) -> Blocksworld:
 def _fact(expression) -> Fact:
     arity = {"on": 2, "ontable": 1, "on-table": 1, "clear": 1, "holding": 1, "handempty": 0, "arm-empty": 0}
     if not isinstance(expression, list) or not all(isinstance(item, str) for item in expression):
-        raise ValueError(f"PDDL: {expression!r} is no fact of Blocksworld")
+        raise ValueError(f"PDDL: {expression!r} is not a fact of Blocksworld")
     name, *blocks = expression
     if arity.get(name) != len(blocks):
-        raise ValueError(f"PDDL: ({' '.join(expression)}) is no fact of Blocksworld")
+        raise ValueError(f"PDDL: ({' '.join(expression)}) is not a fact of Blocksworld")
     return ({"on-table": "ontable", "arm-empty": "handempty"}.get(name, name), *blocks)
 
 
@@ -162,7 +162,7 @@ def parse_query(text: str) -> Blocksworld:
         text (`str`): "As initial conditions I have that, … My goal is to have that …"
 
     Raises:
-        ValueError: There is no statement, or a part of it is no fact of Blocksworld.
+        ValueError: There is no statement, or a part of it is not a fact of Blocksworld.
     """
     statements = STATEMENT.findall(text)
     if not statements:
@@ -173,7 +173,7 @@ def parse_query(text: str) -> Blocksworld:
             matches = ((re.fullmatch(pattern, phrase), name) for pattern, name in PHRASES)
             found = next(((match, name) for match, name in matches if match), None)
             if found is None:
-                raise ValueError(f"{phrase!r} is no fact of Blocksworld")
+                raise ValueError(f"{phrase!r} is not a fact of Blocksworld")
             yield (found[1], *found[0].groups())
 
     return _problem(facts(statements[-1][0]), facts(statements[-1][1]))

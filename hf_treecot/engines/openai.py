@@ -134,7 +134,7 @@ class OpenAIEngine:
             return self._read(answer["choices"][0], answer["usage"], request)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise TransientEngineError(
-                f"server {self.url} sent an answer that is no completion ({type(error).__name__})"
+                f"server {self.url} sent an answer that is not a completion ({type(error).__name__})"
             ) from None
 
     async def _ask(self, body: Mapping[str, Any], neutral: Mapping[str, Any]) -> Any:

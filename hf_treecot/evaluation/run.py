@@ -1,6 +1,6 @@
 """One model, some tasks, one way of decoding: run by lighteval, which keeps and pushes results and details.
 
-This room knows lighteval's pipeline. It must not know how models are loaded, nor how runs are compared.
+This module knows lighteval's pipeline. It must not know how models are loaded, nor how runs are compared.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """The dataset of a run: one directory with three configs, `trees`, `sft` and `preference`.
 
-`trees` is lossless: the other two can be made again from it. This room knows columns and files; it must not know how
+`trees` is lossless: the other two can be made again from it. This module knows columns and files; it must not know how
 rows are chosen, nor how they are published.
 """
 

@@ -1,7 +1,7 @@
 """The card of a published dataset: statistics of its trees, pictures of its lengths, and the template's slots.
 
-Texts of problems and models are untrusted: all that goes into a card goes through [`inline`] or [`fenced`]. This room
-reads trees; it must not know how a card is published.
+Texts of problems and models are untrusted: all that goes into a card goes through [`inline`] or [`fenced`]. This
+module reads trees; it must not know how a card is published.
 """
 
 import html

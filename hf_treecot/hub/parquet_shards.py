@@ -1,6 +1,6 @@
 """A run's dataset as it is published: train and test splits by problem, in shards of a sensible size.
 
-This room copies rows between parquet files, a few at a time. It must not know the Hub, nor what rows mean.
+This module copies rows between parquet files, a few at a time. It must not know the Hub, nor what rows mean.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Publishing on the Hub: datasets of trees, models with their results, Spaces.
 
-This room says what is published; [`~repository.Repository`] knows how. It must not know how trees are grown or rows
+This module says what is published; [`~repository.Repository`] knows how. It must not know how trees are grown or rows
 are chosen.
 """
 

@@ -236,7 +236,7 @@ def download_dataset(repo_id: str, pattern: str, revision: str | None = None) ->
         what = f"no revision {revision!r}" if isinstance(error, RevisionNotFoundError) else "no such dataset"
         what = "it is not in the cache" if is_offline_mode() else what
         raise InvalidInputError(
-            f"{repo_id!r} is no directory, and cannot be read as a dataset of the Hub ({what}): give a run's "
+            f"{repo_id!r} is not a directory, and cannot be read as a dataset of the Hub ({what}): give a run's "
             "directory, or user/name of a dataset that you may read"
         ) from error
     if not any(path.glob(pattern)):
@@ -263,7 +263,7 @@ def with_retries(call: Callable[[], Result]) -> Result:
             raise InvalidInputError("HF_HUB_OFFLINE is set: unset it to ask the Hub") from error
         except HFValidationError as error:
             raise InvalidInputError(f"repo_id: {str(error).splitlines()[0]}") from error
-        # A proxy's error page is no JSON, and `create_commit` reads one reply before it looks at the status.
+        # A proxy's error page is not JSON, and `create_commit` reads one reply before it looks at the status.
         except (HfHubHTTPError, httpx.TransportError, json.JSONDecodeError) as error:
             response = getattr(error, "response", None)
             status = response.status_code if response is not None else None

@@ -1,7 +1,7 @@
 """Transition patterns: which typed thoughts may follow which, as data.
 
-This room loads and validates patterns from YAML and answers questions about them. It must not know how a search walks
-them, nor who writes the thoughts.
+This module loads and validates patterns from YAML and answers questions about them. It must not know how a search
+walks them, nor who writes the thoughts.
 """
 
 from collections.abc import Iterator, Mapping

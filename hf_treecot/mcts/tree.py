@@ -1,6 +1,6 @@
 """`Tree` and `Node`: everything that one search has found out about one problem.
 
-The only mutable state of a search. This room turns trees into records and back, and walks their paths; it must not
+The only mutable state of a search. This module turns trees into records and back, and walks their paths; it must not
 know how a tree is grown, nor what becomes of it.
 """
 

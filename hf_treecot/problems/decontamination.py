@@ -1,6 +1,6 @@
 """Decontamination: training problems that share a long n-gram with an evaluation set are left out, and counted.
 
-A plain function of problems. This room knows nothing of where they come from.
+A plain function of problems. This module knows nothing of where they come from.
 """
 
 import re

@@ -1,6 +1,6 @@
 """How the rows of well-known datasets are read as problems.
 
-This room knows columns. It must not know where rows come from, nor how a problem is solved or checked.
+This module knows columns. It must not know where rows come from, nor how a problem is solved or checked.
 """
 
 import json

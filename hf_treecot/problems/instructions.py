@@ -1,6 +1,6 @@
 """Single-turn problems with instructions that can be checked, for data building: IFEval's kinds, other requests.
 
-The words of an instruction are its checker's own. This room knows how instructions exclude each other.
+The words of an instruction are its checker's own. This module knows how instructions exclude each other.
 """
 
 import random

@@ -1,6 +1,6 @@
 """Problems, and where they come from: a file, a directory, a Hub dataset, or a built-in generator.
 
-Where rows come from is `problem_sources`' business, how they are read `problem_formats`'. This room must not know how
+Where rows come from is the business of `sources`, how they are read that of `formats`. This module must not know how
 a problem is solved or checked.
 """
 
@@ -180,7 +180,7 @@ def _problems(
         if how.answer:
             what = f"column {how.answer!r} holds {row[how.answer]!r}, which is not an answer of this format ({error})"
         else:
-            what = f"its {', '.join(how.columns)} are no problem of this format ({error})"
+            what = f"its {', '.join(how.columns)} are not a problem of this format ({error})"
         raise InvalidInputError(
             f"problems {source!r}: row {index}: {what}; correct the row or choose another format"
         ) from error

@@ -1,6 +1,6 @@
 """Where the rows of problems are: in a file, in a directory, on the Hub.
 
-This room knows files and datasets. It must not know what their columns mean.
+This module knows files and datasets. It must not know what their columns mean.
 """
 
 import json

@@ -1,6 +1,6 @@
 """What a build came to, for people: a table in the terminal.
 
-This room only shows; it must not compute anything that others need.
+This module only shows; it must not compute anything that others need.
 """
 
 from collections import Counter

@@ -1,6 +1,6 @@
 """One page about a run, `report.md`: what was built, how training went, what that did to the model.
 
-This room only shows what recipes have left in the run's directory; it must not compute anything that others need.
+This module only shows what recipes have left in the run's directory; it must not compute anything that others need.
 Texts of models are untrusted: they go through [`~dataset_card.inline`] or [`~dataset_card.fenced`].
 """
 

@@ -1,6 +1,6 @@
 """Chains: which right chain of a tree comes first, and which right and wrong chains make pairs.
 
-Pure functions of one tree and its usable chains. This room must not know what makes a chain usable, how many rows a
+Pure functions of one tree and its usable chains. This module must not know what makes a chain usable, how many rows a
 tree may give, nor what a row looks like.
 """
 

@@ -1,6 +1,6 @@
 """Difficulty: how hard a problem was for the search that grew its tree.
 
-It is read off a finished tree. This room must not know what is made of it.
+It is read off a finished tree. This module must not know what is made of it.
 """
 
 from collections import defaultdict

@@ -1,8 +1,8 @@
 """Judgements: what people say of chains and pairs, kept so that nothing is lost, and read as a filter by selection.
 
 A directory of JSON Lines files that are only ever appended to, one event a line; an undo is one more event. A chain or
-pair is known by a digest of its text, so judgements hold for every dataset in which it occurs. This room must not know
-how they are asked for.
+pair is known by a digest of its text, so judgements hold for every dataset in which it occurs. This module must not
+know how they are asked for.
 """
 
 import hashlib

@@ -83,7 +83,7 @@ def workspace_of(arguments: SpaceArguments) -> Workspace:
         raise InvalidInputError("models is empty: name at least one")
     results = Path(arguments.results or arguments.source or ".")
     if arguments.results and not results.is_dir():
-        raise InvalidInputError(f"results={arguments.results!r} is no directory: give that of an evaluation")
+        raise InvalidInputError(f"results={arguments.results!r} is not a directory: give that of an evaluation")
     return Workspace(
         source=arguments.source,
         models=Models(list(arguments.models), any_other=not arguments.public),

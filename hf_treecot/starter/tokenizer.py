@@ -61,7 +61,7 @@ def build_tokenizer(texts: Sequence[str], tags: Iterable[str], model_max_length:
     tokenizer.pre_tokenizer = splitter
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(t, special=True) for t in (PADDING, END, USER, ASSISTANT)])
-    # Tags are no special tokens: decoding for a reader must keep them.
+    # Tags are not special tokens: decoding for a reader must keep them.
     tokenizer.add_tokens([AddedToken(tag, normalized=False) for tag in tags])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

@@ -1,7 +1,7 @@
 """Train the starter model from scratch on its own problems, and keep it under the user's cache directory.
 
 The number of steps is fixed, not the time: the same recipe, library versions and kind of processor give the same
-weights. This room knows nothing of searches.
+weights. This module knows nothing of searches.
 """
 
 import hashlib

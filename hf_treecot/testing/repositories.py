@@ -41,7 +41,7 @@ def check_yaml(text: str) -> list[str]:
         data = yaml.safe_load(header)
     except yaml.YAMLError as error:
         return [str(error)]
-    return [] if data is None or isinstance(data, dict) else ["the metadata is no mapping"]
+    return [] if data is None or isinstance(data, dict) else ["the metadata is not a mapping"]
 
 
 @dataclass(frozen=True)

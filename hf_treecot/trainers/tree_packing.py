@@ -5,7 +5,7 @@ hidden state is what it would be in a row of its own. Where a row leaves the one
 share is repeated: then every token but a trie's first is predicted by the one on its left, and ordinary next-token
 labels work. That costs one token a fork.
 
-This room knows tokens and models, nothing of preferences or losses.
+This module knows tokens and models, nothing of preferences or losses.
 """
 
 import inspect

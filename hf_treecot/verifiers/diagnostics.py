@@ -1,6 +1,6 @@
 """How a model's outputs fail (paper, section 2): they repeat, they reflect without end, they never answer.
 
-Plain functions of a text. This room knows nothing of models, problems or trees. The definitions are ours; the paper
+Plain functions of a text. This module knows nothing of models, problems or trees. The definitions are ours; the paper
 names the failures and shows examples.
 """
 

@@ -27,7 +27,7 @@ def count_letters(question: str) -> int | None:
         question (`str`): In any phrasing of the seed data: two letters joined by "and", and the word after "in".
 
     Returns:
-        `int`, *optional*: None if it is no such question.
+        `int`, *optional*: None if it is not such a question.
     """
     match = QUESTION.search(question.strip())
     if match is None:

@@ -57,7 +57,7 @@ def parse(text: str) -> list:
     # math-verify's own limits use signal.alarm, which works in main threads only and cannot stop C code.
     if WHOLE.fullmatch(text):
         return [Integer(text), text]
-    # Its other extraction would take the last number of what is no LaTeX, right by accident.
+    # Its other extraction would take the last number of what is not LaTeX, right by accident.
     parsed = math_verify.parse(f"\\boxed{{{text}}}", [math_verify.LatexExtractionConfig()], parsing_timeout=None)
     return [] if not parsed or isinstance(parsed[0], str) or parsed[0] is sympy.zoo else parsed
 
@@ -91,7 +91,7 @@ def is_near(exact: str, decimal: str) -> bool:
 
 
 def split_list(text: str) -> tuple[str, list[str]]:
-    """The bracket that a list begins with, empty if there is none, and its items; one item if it is no list."""
+    """The bracket that a list begins with, empty if there is none, and its items; one item if it is not a list."""
     text = text.strip()
     kind, inner = "", text
     for opening, closing in ((r"\{", r"\}"), ("(", ")"), ("[", "]"), ("(", "]"), ("[", ")")):
