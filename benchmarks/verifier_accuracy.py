@@ -1,12 +1,16 @@
 """How far rewards can be trusted: right answers that verifiers refuse, wrong ones that they accept, and their speed.
 
     python benchmarks/verifier_accuracy.py --data DIRECTORY_OF_REAL_ROWS
+    python benchmarks/verifier_accuracy.py --labelled FILE.jsonl.gz ...     # answers that others labelled, alone
 
-Without `--data` (or `$TREECOT_REAL_DATA`) it runs on generated answers alone. Every false verdict is listed.
+Without `--data` (or `$TREECOT_REAL_DATA`) it runs on generated answers alone. Every false verdict is listed. A row of
+a labelled file has `verifier`, `form`, `prompt`, `gold`, `completion` and `expected` (true, false, or null: no label).
 """
 
 import argparse
 import asyncio
+import gzip
+import json
 import os
 import random
 import time
@@ -123,6 +127,16 @@ async def judge(cases: Sequence[Case]) -> list[tuple[Case, str]]:
         return await asyncio.gather(*map(one, cases))
 
 
+def labelled_cases(path: Path) -> Iterator[Case]:
+    """The rows of a file that others labelled, by form."""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            if row["expected"] is not None:
+                prompt = row.get("prompt") or "What is it?"
+                problem = Problem(str(row["id"]), prompt, row["gold"], row.get("verifier", "math"))
+                yield Case(row.get("form") or "answers", problem, row["completion"], row["expected"])
+
+
 def print_accuracy(title: str, judged: Sequence[tuple[Case, str]]) -> None:
     """A table of false negatives and positives by kind, then each of them."""
     counts: dict[str, Counter] = defaultdict(Counter)
@@ -130,11 +144,13 @@ def print_accuracy(title: str, judged: Sequence[tuple[Case, str]]) -> None:
         counts[case.kind]["right" if case.right else "wrong"] += 1
         if (reason == "right") != case.right:
             counts[case.kind]["false negative" if case.right else "false positive"] += 1
-    print(f"\n### {title}\n\n| kind | right answers | refused | wrong answers | accepted |")
-    print("| --- | --- | --- | --- | --- |")
+        counts[case.kind]["no verdict"] += reason.startswith("failed: ")
+    print(f"\n### {title}\n\n| kind | right answers | refused | wrong answers | accepted | no verdict |")
+    print("| --- | --- | --- | --- | --- | --- |")
     counts["**all**"] = sum(counts.values(), Counter())
     for kind, n in counts.items():
-        print(f"| {kind} | {n['right']} | {n['false negative']} | {n['wrong']} | {n['false positive']} |")
+        columns = ("right", "false negative", "wrong", "false positive", "no verdict")
+        print(f"| {kind} | {' | '.join(str(n[column]) for column in columns)} |")
     for case, reason in judged:
         if (reason == "right") != case.right:
             print(f"- {case.kind}: gold {case.problem.answer[:60]!r}, answer {case.completion[:90]!r}: {reason[:100]}")
@@ -260,7 +276,13 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=os.environ.get("TREECOT_REAL_DATA"), help="directory of real rows"
     )
-    data = parser.parse_args().data
+    parser.add_argument("--labelled", type=Path, nargs="+", help="files of answers that others labelled: these alone")
+    arguments = parser.parse_args()
+    for path in arguments.labelled or ():
+        print_accuracy(f"Labelled by others: {path.name}", asyncio.run(judge(list(labelled_cases(path)))))
+    if arguments.labelled:
+        return
+    data = arguments.data
     generated = list(generated_cases())
     print_accuracy("Generated answers", asyncio.run(judge(generated)))
     problems = load_problems("blocksworld", limit=100)
