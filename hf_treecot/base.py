@@ -1,6 +1,11 @@
-"""The types that everyone shares: a problem, and what is said of an answer to it. Imports nothing of the package."""
+"""The types that everyone shares: a problem, and what is said of an answer to it."""
 
 from dataclasses import dataclass
+
+from .errors import InvalidInputError
+
+
+BUILT_IN_VERIFIERS = ("confidence", "instructions", "letters", "math", "planning")
 
 
 @dataclass(frozen=True)
@@ -40,3 +45,19 @@ class Verdict:
     reward: float
     answer: str | None
     reason: str
+
+
+def verifier_of_row(name: object) -> str:
+    """
+    The verifier that a row of data names, if it may: a built-in one. Any other name is code to be run, which the user may
+    name, but not data.
+
+    Raises:
+        InvalidInputError: It is not a built-in one.
+    """
+    if name in BUILT_IN_VERIFIERS:
+        return name
+    raise InvalidInputError(
+        f"verifier {str(name)[:100]!r} is named by the data, which may name {', '.join(BUILT_IN_VERIFIERS)} only, "
+        "since any other name runs code: give --verifier if you trust it"
+    )

@@ -58,6 +58,8 @@ def test_a_verifier_that_fails_is_said_and_is_exit_code_1(verify):
         (ROWS[:1], ("--verifier", "vibes"), "verifier 'vibes' cannot be loaded"),
         (ROWS[:1], ("--time_limit", "0"), "time_limit=0.0 is out of range"),
         ([], (), "the file is empty"),
+        ([{**ROWS[0], "verifier": "cProfile:run"}], (), "row 0: verifier 'cProfile:run' is named by the data"),
+        ([{"completion": "1", "problem": {"prompt": "?", "answer": "1", "verifier": "os:system"}}], (), "is named by"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(verify, rows, options, message):

@@ -126,6 +126,12 @@ def test_made_up_letter_problems_are_of_the_real_kind():
         ("empty.json", "[]", {}, "the file is empty"),
         ("blank.csv", "\n", {}, "the file is empty"),
         ("x.txt", "hello", {}, "unknown file type; use one of .json, .jsonl, .csv, .parquet"),
+        (
+            "x.jsonl",
+            '{"prompt": "?", "answer": "1", "verifier": "cProfile:run"}',
+            {},
+            "row 0: verifier 'cProfile:run' is named by the data, which may name .* --verifier if you trust it",
+        ),
         ("x.jsonl", '{"a": 1}', {}, r"its columns \(a\) fit no known format"),
         ("x.jsonl", '{"a": 1}', {"format": "gsm8k"}, r"no column 'question' \(it has a\); map the right ones"),
         ("x.jsonl", '{"a": 1}', {"format": "gsm9k"}, "format='gsm9k' is unknown: use auto or one of ifeval, multi_if"),

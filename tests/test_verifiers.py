@@ -10,10 +10,10 @@ import math_cases
 import psutil
 import pytest
 
-from hf_treecot.base import Problem, Verdict
+from hf_treecot.base import BUILT_IN_VERIFIERS, Problem, Verdict
 from hf_treecot.errors import InvalidInputError, VerifierError
 from hf_treecot.problems.generators import generate_problems
-from hf_treecot.verifiers import BUILT_IN, load_verifier
+from hf_treecot.verifiers import load_verifier
 from hf_treecot.verifiers.extraction import boxed, final_answer
 from hf_treecot.verifiers.letters import count_letters
 from hf_treecot.verifiers.worker import VerifierPool
@@ -184,6 +184,15 @@ async def test_pool_gives_verdicts_and_survives_chatty_verifiers():
         assert (await pool.verify(r"\boxed{4}", problem("3", "letters"))).reward == 0.0
 
 
+async def test_workers_know_no_secret_of_the_user(monkeypatch):
+    for name in ("HF_TOKEN", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "TREECOT_CONFIDENCE_API_KEY", "HARMLESS"):
+        monkeypatch.setenv(name, "x")
+    async with VerifierPool(num_workers=1) as pool:
+        names = (await pool.verify("x", problem("y", "tests.verifiers_of_mine:tell_environment"))).answer.split()
+    assert {"TREECOT_CONFIDENCE_API_KEY", "HARMLESS", "PATH"} <= set(names)
+    assert not {"HF_TOKEN", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY"} & set(names)
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
@@ -329,6 +338,6 @@ def test_limits_that_nothing_can_keep_are_refused(name, value):
 )  # fmt: skip
 def test_unknown_verifiers_are_refused(name):
     with pytest.raises(
-        InvalidInputError, match=f"use one of {', '.join(BUILT_IN)}, or your own as package.module:function"
+        InvalidInputError, match=f"use one of {', '.join(BUILT_IN_VERIFIERS)}, or your own as package.module:function"
     ):
         load_verifier(name)

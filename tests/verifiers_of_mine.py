@@ -13,6 +13,10 @@ def chatty(completion, problem):
     return Verdict(1.0, completion, "right")
 
 
+def tell_environment(completion, problem):
+    return Verdict(0.0, " ".join(sorted(os.environ)), "wrong")
+
+
 def hang(completion, problem):
     while True:
         time.sleep(1)

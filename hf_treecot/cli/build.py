@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ..base import Problem
+from ..base import BUILT_IN_VERIFIERS, Problem
 from ..building.builder import BuildConfig, BuildReport, build_trees, check_directory
 from ..building.estimate import Estimate, MeteredEngine, compare, describe, estimate, save
 from ..errors import InvalidInputError
@@ -28,7 +28,7 @@ from ..problems.loading import load_problems
 from ..reports.build_summary import print_report
 from ..selection.judgements import Judgements, load_judgements
 from ..selection.selector import SelectionConfig, Selector
-from ..verifiers import BUILT_IN, load_verifier
+from ..verifiers import load_verifier
 from ..verifiers.worker import VerifierPool
 from .engines import EngineArguments, open_engines, room_for_requests
 from .parser import parse, run
@@ -51,7 +51,7 @@ class ProblemArguments:
         metadata={"help": "Instead of a format: prompt=COLUMN answer=COLUMN [problem_id=COLUMN]."},
     )
     verifier: str | None = field(
-        default=None, metadata={"help": f"{', '.join(BUILT_IN)}, or your own as module:function."}
+        default=None, metadata={"help": f"{', '.join(BUILT_IN_VERIFIERS)}, or your own as module:function."}
     )
     decontaminate_against: list[str] = field(
         default_factory=list,

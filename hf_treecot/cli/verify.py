@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..base import Problem, Verdict
+from ..base import Problem, Verdict, verifier_of_row
 from ..errors import InvalidInputError, VerifierError
 from ..problems.sources import load_file
 from ..verifiers import load_verifier
@@ -75,7 +75,10 @@ def _row(row: Mapping[str, Any], index: int, verifier: str | None) -> Row:
     if missing:
         raise InvalidInputError(f"row {index} has no {', '.join(missing)}; it has {', '.join(row)}")
     problem_id = str(problem.get("problem_id") if problem.get("problem_id") is not None else index)
-    name = verifier or problem.get("verifier") or "math"
+    try:
+        name = verifier or verifier_of_row(problem.get("verifier") or "math")
+    except InvalidInputError as error:
+        raise InvalidInputError(f"row {index}: {error}") from error
     return Problem(problem_id, str(problem["prompt"]), str(problem["answer"]), name), row["completion"]
 
 

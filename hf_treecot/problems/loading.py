@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..base import Problem
+from ..base import Problem, verifier_of_row
 from ..errors import InvalidInputError
 from .formats import FORMATS, ProblemFormat
 from .generators import GENERATORS, generate_problems
@@ -86,7 +86,11 @@ def _read_rows(dataset, how: ProblemFormat, source: str, verifier: str | None, l
     for index, row in enumerate(dataset):
         if limit is not None and len(problems) >= limit:
             break
-        found = _problems(row, index, how, verifier or row.get("verifier") or how.verifier, name, source, terms)
+        try:
+            checked_by = verifier or verifier_of_row(row.get("verifier") or how.verifier)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"problems {source!r}: row {index}: {error}") from error
+        found = _problems(row, index, how, checked_by, name, source, terms)
         problems += found
         left_out += not found
     if left_out:

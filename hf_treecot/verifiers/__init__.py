@@ -8,11 +8,8 @@ processes of [`~verifiers.worker.VerifierPool`].
 import importlib
 from collections.abc import Callable
 
-from ..base import Problem, Verdict
+from ..base import BUILT_IN_VERIFIERS, Problem, Verdict
 from ..errors import InvalidInputError
-
-
-BUILT_IN = ("confidence", "instructions", "letters", "math", "planning")
 
 
 def load_verifier(name: str) -> Callable[[str, Problem], Verdict]:
@@ -26,7 +23,9 @@ def load_verifier(name: str) -> Callable[[str, Problem], Verdict]:
     Raises:
         InvalidInputError: No such verifier.
     """
-    module_name, _, function_name = (f"{__package__}.{name}:verify" if name in BUILT_IN else name).partition(":")
+    module_name, _, function_name = (f"{__package__}.{name}:verify" if name in BUILT_IN_VERIFIERS else name).partition(
+        ":"
+    )
     try:
         if not function_name:
             raise ImportError("it is not built in and names no function")
@@ -36,7 +35,7 @@ def load_verifier(name: str) -> Callable[[str, Problem], Verdict]:
     except Exception as error:  # an import runs any code
         raise InvalidInputError(
             f"verifier {name!r} cannot be loaded ({' '.join(str(error).split())}): "
-            f"use one of {', '.join(BUILT_IN)}, or your own as package.module:function"
+            f"use one of {', '.join(BUILT_IN_VERIFIERS)}, or your own as package.module:function"
         ) from error
     return function
 
@@ -53,4 +52,4 @@ def verifier_version(name: str) -> str:
 
 
 def _module(name: str):
-    return importlib.import_module(f"{__package__}.{name}" if name in BUILT_IN else name.partition(":")[0])
+    return importlib.import_module(f"{__package__}.{name}" if name in BUILT_IN_VERIFIERS else name.partition(":")[0])

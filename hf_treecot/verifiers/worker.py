@@ -10,10 +10,12 @@ import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
 import traceback
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 
 from ..base import Problem, Verdict
@@ -23,6 +25,7 @@ from . import load_verifier, prepare_verifier
 
 logger = logging.getLogger(__name__)
 MEBIBYTE = 2**20
+SECRET = re.compile("TOKEN|SECRET|PASSW|CREDENTIAL|_KEY", re.IGNORECASE)  # in the name of a variable
 ORPHAN_FACTOR = 2  # a worker whose parent is gone ends itself after so many time limits
 
 
@@ -141,7 +144,7 @@ class VerifierPool:
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=64 * MEBIBYTE,
                 # Ctrl-C is the parent's business: it closes the workers when it is done.
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={**_without_secrets(os.environ), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )  # fmt: skip
         except OSError as error:
             raise VerifierError(f"a verifier's process cannot be started: {error}") from error
@@ -173,6 +176,11 @@ class VerifierPool:
         if not isinstance(reply, dict):
             raise ValueError(f"expected a mapping, got {line[:200]!r}")
         return reply
+
+
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables for a process that reads what a model wrote: it needs no token but that of its own server."""
+    return {k: v for k, v in environment.items() if k == "TREECOT_CONFIDENCE_API_KEY" or not SECRET.search(k)}
 
 
 def _fault(reply: dict) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from lighteval.tasks.lighteval_task import LightevalTaskConfig
 from lighteval.tasks.requests import Doc
 
-from ...base import Problem
+from ...base import Problem, verifier_of_row
 from ...errors import InvalidInputError
 from ...problems.formats import FORMATS
 from ..metrics import CONVERSATION, INSTRUCTIONS, REASONING, metrics
@@ -170,7 +170,7 @@ def read_problems(benchmark: Benchmark, row: dict) -> list[Problem]:
         raise InvalidInputError(
             f"task {benchmark.task_name!r}: the gold answer of row {index} cannot be read ({error}): correct the row"
         ) from error
-    verifier = row.get("verifier") or how.verifier
+    verifier = verifier_of_row(row.get("verifier") or how.verifier)
     number = row.get(how.problem_id) if how.problem_id else None
     name = str(number) if number is not None else f"{benchmark.name}-{index}"
     return [
