@@ -1,4 +1,4 @@
-# Two commands: `make demo` grows trees with a model trained on the spot; `make test` runs the tests.
+# Two commands: `make demo` grows trees with a small model that comes with the package; `make test` runs the tests.
 # Each target sets up .venv by itself.
 
 PYTHON ?= python3

@@ -49,8 +49,8 @@ class Verdict:
 
 def verifier_of_row(name: object) -> str:
     """
-    The verifier that a row of data names, if it may: a built-in one. Any other name is code to be run, which the user may
-    name, but not data.
+    The verifier that a row of data names, if it may: a built-in one. Any other name is code to be run, which the user
+    may name, but not data.
 
     Raises:
         InvalidInputError: It is not a built-in one.

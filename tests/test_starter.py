@@ -1,6 +1,7 @@
-"""The starter model and its data. The tests of its competence train it once, in some minutes, unless it is cached."""
+"""The starter model and its data."""
 
 import asyncio
+import json
 import random
 import re
 import subprocess
@@ -11,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from hf_treecot.base import Problem
+from hf_treecot.cli import starter
 from hf_treecot.domains import arithmetic, blocks, letters
 from hf_treecot.domains.blocksworld import Blocksworld
 from hf_treecot.engines.engine import Request
@@ -19,7 +21,7 @@ from hf_treecot.mcts.pattern import available_patterns, load_pattern
 from hf_treecot.problems.generators import generate_problems
 from hf_treecot.starter.chains import write_chain
 from hf_treecot.starter.drills import adding, counting, placing
-from hf_treecot.starter.training import StarterRecipe, recipe_hash, starter_model, train_starter
+from hf_treecot.starter.training import WEIGHTS, StarterRecipe, recipe_hash, starter_model, train_starter
 from hf_treecot.verifiers import load_verifier
 
 
@@ -161,6 +163,22 @@ def test_training_resumes_and_is_reproducible(tmp_path):
     modified = (path / "model.safetensors").stat().st_mtime_ns
     assert starter_model(recipe, tmp_path) == path
     assert (path / "model.safetensors").stat().st_mtime_ns == modified  # trained once
+
+
+def test_the_weights_of_the_package_are_those_of_the_recipe_and_small():
+    from transformers import AutoModelForCausalLM
+
+    path = starter_model()
+    assert path.parent == WEIGHTS
+    assert path.name == f"starter-{recipe_hash(StarterRecipe())}"
+    assert StarterRecipe(**json.loads((path / "recipe.json").read_text())) == StarterRecipe()
+    assert sum(file.stat().st_size for file in path.iterdir()) < 1_100_000
+    assert str(AutoModelForCausalLM.from_pretrained(path).dtype) == "torch.float32"  # on disk they are bfloat16
+
+
+def test_where_it_is(capsys):
+    starter.main([])
+    assert capsys.readouterr().out == f"The starter model is in {starter_model()}\n"
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,10 @@
 import json
 import random
+import re
 
 import pytest
 
+from hf_treecot.errors import InvalidInputError
 from hf_treecot.mcts.pattern import load_pattern
 from hf_treecot.mcts.search import SearchConfig, search
 from hf_treecot.mcts.tree import NO_PARENT, ROOT, Node, Tree
@@ -60,3 +62,39 @@ async def test_round_trip_through_json_is_lossless(seed):
     assert again == tree
     assert again.tree_id == "p0/released_demo/3"
     assert [n.children for n in again.nodes] == [n.children for n in tree.nodes]
+
+
+def set_in(record, path, value):
+    *most, last = path
+    for key in most:
+        record = record[key]
+    record[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("nodes", 1, "parent"), 2, "node 1: its parent 2 must come before it"),
+        (("nodes", 1, "parent"), 1, "node 1: its parent 1 must come before it"),
+        (("nodes", 2, "parent"), -1, "node 2: its parent -1 must come before it"),
+        (("nodes", 0, "parent"), 1, "its first node must be the root"),
+        (("nodes", 1, "parent"), "0", "node 1: parent must be a whole number, got '0'"),
+        (("nodes", 1, "text"), None, "node 1: text must be text, got None"),
+        (("nodes", 1, "reward"), "1", "node 1: reward must be a number, got '1'"),
+        (("nodes",), [], "its first node must be the root"),
+        (("nodes",), [{}], "KeyError: 'kind'"),
+        (("nodes",), None, "TypeError"),
+        (("problem",), {"id": 1}, "TypeError"),
+        (("simulations",), [999], "a simulation ends in no node"),
+        (("statistics",), {}, "KeyError"),
+    ],
+)
+def test_a_malformed_tree_is_refused_by_name(path, value, message):
+    tree, *_ = small_tree()
+    tree.provenance = {"seed": "3", "model": "scripted"}
+    record = json.loads(json.dumps(tree.to_record()))
+    set_in(record, path, value)
+    with pytest.raises(InvalidInputError, match=re.escape(message)) as error:
+        Tree.from_record(record)
+    assert str(error.value).startswith(f"tree {tree.tree_id!r}: malformed (")
+    assert len(str(error.value)) < 500

@@ -4,6 +4,7 @@ treecot draw --run runs/demo                  # a tree with right and wrong chai
 treecot draw --run runs/demo --problem letters-7-3 --output tree.svg
 """
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from ..hub.dataset import load_trees
 from ..mcts.tree import Tree
 from ..reports.tree_picture import draw_tree
 from .parser import parse, run
+
+
+logger = logging.getLogger(__name__)
 
 
 READABLE = 30  # nodes
@@ -31,7 +35,7 @@ class DrawArguments:
 def choose(arguments: DrawArguments) -> Tree:
     """The tree that was asked for, or one that shows most in one picture."""
     best, best_score = None, -1
-    for tree in load_trees(arguments.run):
+    for tree in load_trees(arguments.run, on_malformed=logger.warning):
         if tree.problem.problem_id == arguments.problem:
             return tree
         right, wrong = len(tree.answers(True)), len(tree.answers(False))

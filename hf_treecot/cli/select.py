@@ -4,16 +4,21 @@ treecot select --trees runs/demo --preference all --output_dir runs/all
 treecot select --trees user/name --tokenizer Qwen/Qwen2.5-1.5B-Instruct --sft shortest
 """
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..building.builder import BuildReport, select_again
 from ..engines.server import load_tokenizer
+from ..errors import InvalidInputError
 from ..hub.dataset import load_trees
 from ..reports.build_summary import print_report
 from ..selection.selector import SelectionConfig, Selector
 from ..starter.training import model_path
 from .parser import parse, run
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -32,9 +37,14 @@ class SelectArguments:
 
 def select(arguments: SelectArguments, config: SelectionConfig) -> BuildReport:
     """Read the trees one after the other, and write them with other rows."""
-    trees = load_trees(arguments.trees, revision=arguments.revision)
     tokenizer = load_tokenizer(model_path(arguments.tokenizer), arguments.trust_remote_code, needs_chat_template=False)
     selector = Selector.of_tokenizer(tokenizer, config)
+
+    def skip(error: InvalidInputError) -> None:
+        logger.warning(error)
+        selector.rejections["malformed tree"] += 1
+
+    trees = load_trees(arguments.trees, revision=arguments.revision, on_malformed=skip)
     return select_again(trees, selector, Path(arguments.output_dir), arguments.trees)
 
 

@@ -1,12 +1,14 @@
-"""Train the starter model, or say where it is: a small model that knows all patterns and three kinds of problems.
+"""Say where the starter model is, or train it: a small model that knows all patterns and three kinds of problems.
 
-treecot starter                 # about five minutes on two cores, once
+treecot starter                 # its weights come with the package
+treecot starter --train         # the same recipe again: about five minutes on two cores, in the user's cache directory
 treecot starter --output_dir my-starter --num_steps 8000
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..files import cache_directory
 from ..starter.training import StarterRecipe, starter_model
 from .parser import fail, parse, run
 
@@ -15,8 +17,9 @@ from .parser import fail, parse, run
 class StarterArguments:
     """How it is trained, and where it goes."""
 
+    train: bool = field(default=False, metadata={"help": "Train it even though its weights come with the package."})
     output_dir: str | None = field(
-        default=None, metadata={"help": "Where the model goes. Default: the user's cache directory."}
+        default=None, metadata={"help": "Where a trained model goes. Default: the user's cache directory."}
     )
     seed: int = field(default=0, metadata={"help": "Seed of the data, the weights and the order."})
     num_steps: int = field(default=StarterRecipe.num_steps, metadata={"help": "Optimiser steps."})
@@ -27,7 +30,7 @@ class StarterArguments:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Train it unless it is there."""
+    """Say where it is; train it first if it is not there."""
     arguments = parse("starter", StarterArguments, __doc__, args)
     if arguments.num_drill_steps >= arguments.num_steps:
         fail(
@@ -35,6 +38,6 @@ def main(args: list[str] | None = None) -> None:
             "lower it, or raise num_steps"
         )
     settings = run(lambda: StarterRecipe(arguments.seed, arguments.num_steps, arguments.num_drill_steps))
-    directory = Path(arguments.output_dir) if arguments.output_dir else None
+    directory = Path(arguments.output_dir) if arguments.output_dir else cache_directory() if arguments.train else None
     path = run(lambda: starter_model(settings, directory), resume="Run it again to go on from the last checkpoint.")
     print(f"The starter model is in {path}")

@@ -7,7 +7,7 @@ rows are chosen, nor how they are published.
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,7 +159,9 @@ class DatasetWriter:
             self._unfinished.rename(self.directory)
 
 
-def load_trees(source: Path | str, *, revision: str | None = None) -> Iterator[Tree]:
+def load_trees(
+    source: Path | str, *, revision: str | None = None, on_malformed: Callable[[InvalidInputError], None] | None = None
+) -> Iterator[Tree]:
     """
     The trees of a run, of its dataset, or of a dataset on the Hub, one after the other.
 
@@ -167,9 +169,11 @@ def load_trees(source: Path | str, *, revision: str | None = None) -> Iterator[T
         source (`Path` or `str`): A run's directory, its `dataset` directory, or the name of a dataset of trees on the
             Hub (`"user/name"`).
         revision (`str`, *optional*): Revision of a dataset on the Hub.
+        on_malformed (`Callable`, *optional*): Is told of a malformed tree, which is then skipped. Default: it is
+            refused.
 
     Raises:
-        InvalidInputError: There is no such dataset or revision, or it holds no trees.
+        InvalidInputError: There is no such dataset or revision, or it holds no trees, or a malformed one.
     """
     if not Path(source).exists() and HUB_NAME.fullmatch(str(source)):
         path = download_dataset(str(source), "trees/*.parquet", revision)
@@ -179,7 +183,20 @@ def load_trees(source: Path | str, *, revision: str | None = None) -> Iterator[T
         raise InvalidInputError(
             f"trees {str(source)!r}: there is no dataset; give the directory of a finished run or user/name on the Hub"
         )
-    return (tree_from_row(row) for table in read_tables(path, "trees") for row in table.to_pylist())
+    rows = (row for table in read_tables(path, "trees") for row in table.to_pylist())
+    return _trees(rows, on_malformed)
+
+
+def _trees(rows: Iterable[dict], on_malformed: Callable[[InvalidInputError], None] | None) -> Iterator[Tree]:
+    for row in rows:
+        try:
+            tree = tree_from_row(row)
+        except InvalidInputError as error:
+            if on_malformed is None:
+                raise
+            on_malformed(error)
+        else:
+            yield tree
 
 
 def read_tables(path: Path, config: str) -> "Iterator[pyarrow.Table]":
@@ -207,8 +224,17 @@ def read_tables(path: Path, config: str) -> "Iterator[pyarrow.Table]":
 
 
 def tree_from_row(row: dict[str, Any]) -> Tree:
-    """The tree of a row of the `trees` config."""
-    return Tree.from_record({**row, "provenance": json.loads(row["provenance"])})
+    """
+    The tree of a row of the `trees` config.
+
+    Raises:
+        InvalidInputError: It is malformed.
+    """
+    try:
+        provenance = json.loads(row["provenance"])
+    except (TypeError, ValueError, RecursionError):
+        provenance = None
+    return Tree.from_record({**row, "provenance": provenance})
 
 
 def as_dataset(config: str, rows: list[dict]) -> Dataset:

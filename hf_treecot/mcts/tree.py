@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ..base import Problem
+from ..errors import InvalidInputError
 
 
 ROOT = 0
@@ -164,20 +165,64 @@ class Tree:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> "Tree":
-        """The tree of a record: `Tree.from_record(tree.to_record()) == tree`."""
-        tree = cls(
-            problem=Problem(**record["problem"]),
-            pattern=record["pattern"],
-            nodes=[Node(**{name: row[name] for name in NODE_COLUMNS}) for row in record["nodes"]],
-            simulations=list(record["simulations"]),
-            stop_reason=record["stop_reason"],
-            provenance=dict(record["provenance"]),
-            **{name: record["statistics"][name] for name in ("requests", "prompt_tokens", "generated_tokens")},
-        )
-        for node_id, node in enumerate(tree.nodes):
-            if node.parent != NO_PARENT:
-                tree.nodes[node.parent].children.append(node_id)
+        """
+        The tree of a record: `Tree.from_record(tree.to_record()) == tree`.
+
+        Raises:
+            InvalidInputError: The record is not that of a tree: a column is missing or of another type, a parent does
+                not come before its child, or a simulation ends in no node.
+        """
+        try:
+            tree = cls(
+                problem=Problem(**record["problem"]),
+                pattern=record["pattern"],
+                nodes=[Node(**{name: row[name] for name in NODE_COLUMNS}) for row in record["nodes"]],
+                simulations=list(record["simulations"]),
+                stop_reason=record["stop_reason"],
+                provenance=dict(record["provenance"]),
+                **{name: record["statistics"][name] for name in ("requests", "prompt_tokens", "generated_tokens")},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, InvalidInputError) as error:
+            raise InvalidInputError(
+                f"tree {_name(record)}: malformed ({type(error).__name__}: {str(error)[:100]}); remove it"
+            ) from error
+        if fault := next(_faults(tree), ""):
+            raise InvalidInputError(f"tree {_name(record)}: malformed ({fault[:200]}); remove it")
+        for node_id, node in enumerate(tree.nodes[1:], start=1):
+            tree.nodes[node.parent].children.append(node_id)
         return tree
+
+
+def _name(record: Any) -> str:
+    name = record.get("tree_id") if isinstance(record, dict) else None
+    return repr(str(name)[:100]) if name else "without a tree_id"
+
+
+def _faults(tree: Tree) -> Iterator[str]:
+    """What keeps a tree from being walked: cycles, parents that are not there, values of other types."""
+    if not tree.nodes or tree.nodes[ROOT].parent != NO_PARENT:
+        yield f"its first node must be the root, with parent {NO_PARENT}"
+    for name, value in {**vars(tree.problem), "pattern": tree.pattern, "stop_reason": tree.stop_reason}.items():
+        if not isinstance(value, str):
+            yield f"{name} must be text, got {value!r:.50}"
+    for name in ("requests", "prompt_tokens", "generated_tokens"):
+        if not isinstance(getattr(tree, name), int):
+            yield f"{name} must be a whole number, got {getattr(tree, name)!r:.50}"
+    for node_id, node in enumerate(tree.nodes):
+        for name in ("kind", "tag", "text", "role", "finish_reason", "reason", "dead_end"):
+            if not isinstance(getattr(node, name), str):
+                yield f"node {node_id}: {name} must be text, got {getattr(node, name)!r:.50}"
+        for name in ("parent", "simulation", "tokens", "visit_count"):
+            if not isinstance(getattr(node, name), int):
+                yield f"node {node_id}: {name} must be a whole number, got {getattr(node, name)!r:.50}"
+        for name in ("value_sum", "reward", "log_probability"):
+            value = getattr(node, name)
+            if not (isinstance(value, int | float) or (value is None and name != "value_sum")):
+                yield f"node {node_id}: {name} must be a number, got {value!r:.50}"
+        if node_id != ROOT and not ROOT <= node.parent < node_id:
+            yield f"node {node_id}: its parent {node.parent} must come before it"
+    if not all(isinstance(end, int) and ROOT <= end < len(tree.nodes) for end in tree.simulations):
+        yield f"a simulation ends in no node of the {len(tree.nodes)} that there are"
 
 
 NODE_COLUMNS = tuple(f.name for f in fields(Node) if f.name != "children")

@@ -5,6 +5,7 @@ Texts of models are untrusted: they go through [`~dataset_card.inline`] or [`~da
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +17,9 @@ from ..errors import InvalidInputError
 from ..hub.dataset import load_trees
 from ..hub.dataset_card import TreeStatistics, draw_lengths, example, inline, listed
 from .build_summary import summary
+
+
+logger = logging.getLogger(__name__)
 
 
 OF_THE_LAST_RUN = ("thoughts asked / from the journal", "time")  # a build that was resumed took longer
@@ -41,7 +45,7 @@ def write_report(run: Path) -> Path:
     """
     record = _read(run / "report.json")
     known = {field.name for field in fields(BuildReport)}
-    statistics = TreeStatistics.of(load_trees(run))
+    statistics = TreeStatistics.of(load_trees(run, on_malformed=logger.warning))
     states = sorted(run.glob("*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
     histories = {path.parent.name: _read(path)["log_history"] for path in states}
     sections = [

@@ -20,6 +20,9 @@ KIND_COLOURS = {
 }
 
 
+LARGEST, DEEPEST = 12_000, 200  # rows times columns, and columns: a picture of a gigabyte, of 65,536 pixels a side
+
+
 def draw_tree(tree: Tree, path: Path) -> None:
     """
     Draw a tree as a picture: kinds by colour, visits by line width, right and wrong answers by border.
@@ -29,12 +32,17 @@ def draw_tree(tree: Tree, path: Path) -> None:
         path (`Path`): Where the picture goes; its suffix is the format (`.png`, `.svg`).
 
     Raises:
-        InvalidInputError: The format is unknown, or there is no such directory.
+        InvalidInputError: The format is unknown, there is no such directory, or the tree is too large for a picture.
     """
     from matplotlib.figure import Figure
 
     places = _places(tree)
     height, depth = max(y for _, y in places) + 1, max(x for x, _ in places) + 1
+    if height * depth > LARGEST or depth > DEEPEST:
+        raise InvalidInputError(
+            f"tree {tree.tree_id!r}: {len(tree.nodes)} thoughts, {depth:g} deep, are too many for a "
+            "picture; look at it with `treecot space`"
+        )
     figure = Figure(figsize=(2.9 * depth, 0.62 * height + 0.8), layout="constrained")
     formats = figure.canvas.get_supported_filetypes()
     if path.suffix.removeprefix(".") not in formats or not path.parent.is_dir():
@@ -52,12 +60,13 @@ def draw_tree(tree: Tree, path: Path) -> None:
                 [parent_x, parent_x + 0.82, x], [parent_y, parent_y, y], color="#9e9e9e", linewidth=width, zorder=1
             )
         border = "#9e9e9e" if node.reward is None else "#1a9850" if node.reward > 0.5 else "#d73027"
+        colour = KIND_COLOURS.get(node.kind, "#ffffff")
         text = tree.problem.prompt if node_id == ROOT else node.text
         label = "\n".join(textwrap.wrap(text.replace("$", r"\$"), 38, max_lines=2, placeholder=" …"))
         statistics = f"{node.kind.replace('_', '-')}  N={node.visit_count}  v/N={node.value:.2f}"
         axes.text(
             x, y, f"{statistics}\n{label}", fontsize=6.5, va="center", zorder=2, family="DejaVu Sans",
-            bbox={"boxstyle": "round,pad=0.35", "facecolor": KIND_COLOURS[node.kind], "edgecolor": border,
+            bbox={"boxstyle": "round,pad=0.35", "facecolor": colour, "edgecolor": border,
                   "linewidth": 1.0 if node.reward is None else 2.2},
         )  # fmt: skip
     axes.set_xlim(-0.05, depth)
@@ -68,19 +77,17 @@ def draw_tree(tree: Tree, path: Path) -> None:
 
 def _places(tree: Tree) -> list[tuple[int, float]]:
     """Where every node goes: its depth, and a row; leaves one below the other, parents amid their children."""
-    places: dict[int, tuple[int, float]] = {}
-    next_row = 0.0
-
-    def place(node_id: int, depth: int) -> float:
-        nonlocal next_row
+    depths, rows = [0] * len(tree.nodes), [0.0] * len(tree.nodes)
+    next_row, stack = 0.0, [ROOT]
+    while stack:  # without recursion, since chains can be long
+        node_id = stack.pop()
         children = tree.nodes[node_id].children
-        if children:
-            rows = [place(child, depth + 1) for child in children]
-            row = (rows[0] + rows[-1]) / 2
-        else:
-            row, next_row = next_row, next_row + 1
-        places[node_id] = (depth, row)
-        return row
-
-    place(ROOT, 0)
-    return [places[i] for i in range(len(tree.nodes))]
+        if not children:
+            rows[node_id], next_row = next_row, next_row + 1
+        for child in reversed(children):
+            depths[child] = depths[node_id] + 1
+            stack.append(child)
+    for node_id in reversed(range(len(tree.nodes))):  # children come after their parents
+        if children := tree.nodes[node_id].children:
+            rows[node_id] = (rows[children[0]] + rows[children[-1]]) / 2
+    return list(zip(depths, rows, strict=True))

@@ -108,7 +108,10 @@ def explore_tab(demo: gr.Blocks, workspace: Workspace) -> Explore:
         if row is None:
             return [gr.skip()] * 5
         index = workspace.open(source_name)
-        tree = index.tree(int(row))
+        try:
+            tree = index.tree(int(row))
+        except InvalidInputError as error:
+            return [alert_html(str(error)), None, "", NO_PAIR, {"node": 0, "step": None}]
         steps = len(tree.simulations)
         return (
             _title(tree),

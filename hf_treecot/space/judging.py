@@ -1,6 +1,7 @@
 """What is judged, in which order, and where it is kept."""
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -10,10 +11,13 @@ from pathlib import Path
 from huggingface_hub import CommitScheduler, snapshot_download
 from huggingface_hub.errors import RepositoryNotFoundError
 
+from ..errors import InvalidInputError
 from ..selection.judgements import JudgementLog, item_id
 from .rendering import chain_html, pair_html, text_html
 from .tree_index import TreeIndex
 
+
+logger = logging.getLogger(__name__)
 
 KINDS = ("chains with a right answer", "preference pairs")
 LONGEST_NAME, LONGEST_COMMENT = 60, 4000  # characters
@@ -51,10 +55,15 @@ def items(index: TreeIndex, row: int, kind: str) -> list[Item]:
 
 
 def walk(index: TreeIndex, rows: list[int], kind: str, start: Item | None, step: int) -> Iterator[Item]:
-    """Items after one (`step=1`) or before it (`step=-1`), tree after tree."""
+    """Items after one (`step=1`) or before it (`step=-1`), tree after tree; malformed trees are passed over."""
     at = rows.index(start.row) if start and start.row in rows else 0 if step > 0 else len(rows) - 1
     for row in rows[at::step] if step > 0 else rows[at::-1]:
-        for item in items(index, row, kind)[::step]:
+        try:
+            found = items(index, row, kind)
+        except InvalidInputError as error:
+            logger.warning(error)
+            continue
+        for item in found[::step]:
             same = start is not None and item.row == start.row
             if not same or (item.number - start.number) * step > 0:
                 yield item

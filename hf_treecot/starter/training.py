@@ -1,7 +1,8 @@
-"""Train the starter model from scratch on its own problems, and keep it under the user's cache directory.
+"""The starter model: its weights come with the package; any other recipe is trained from scratch, and kept.
 
 The number of steps is fixed, not the time: the same recipe, library versions and kind of processor give the same
-weights. This module knows nothing of searches.
+weights. On another kind of processor the last bits differ, and so may what is learnt: hence weights that are shipped.
+This module knows nothing of searches.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from .drills import DRILLS
 from .tokenizer import CHAT_TEMPLATE
 
 
+WEIGHTS = Path(__file__).parent / "weights"
 STARTER = "starter"  # what users call it, where a model is asked for
 STARTER_IDENTITY = "hf_treecot/starter"  # what records and cards call it
 SHARE_OF_DRILLS_LATER = 0.1  # so that they are not forgotten
@@ -87,11 +89,12 @@ def recipe_hash(recipe: StarterRecipe) -> str:
 
 def starter_model(recipe: StarterRecipe | None = None, directory: Path | None = None) -> Path:
     """
-    The directory of the trained starter model; trains it first if it is not there.
+    The directory of the starter model; trains it first if its weights neither come with the package nor are there.
 
     Args:
         recipe ([`StarterRecipe`], *optional*): Defaults to the recipe that the project is tested with.
-        directory (`Path`, *optional*): Where to keep it. Defaults to [`cache_directory`].
+        directory (`Path`, *optional*): Where to train it, if not there yet. Defaults to the weights of the package,
+            if they are of this recipe, and to [`cache_directory`] otherwise.
 
     Returns:
         `Path`: A directory that `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained` take.
@@ -99,7 +102,10 @@ def starter_model(recipe: StarterRecipe | None = None, directory: Path | None = 
     from filelock import FileLock
 
     recipe = recipe or StarterRecipe()
-    path = (directory or cache_directory()) / f"starter-{recipe_hash(recipe)}"
+    name = f"starter-{recipe_hash(recipe)}"
+    if directory is None and (WEIGHTS / name).is_dir():
+        return WEIGHTS / name
+    path = (directory or cache_directory()) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):  # two processes started at once train it once
         if not (path / "config.json").is_file():
@@ -113,7 +119,7 @@ def starter_model(recipe: StarterRecipe | None = None, directory: Path | None = 
 
 
 def model_path(name: str) -> str:
-    """Where the model that a user names is loaded from: `starter` is the built-in one, trained first if need be."""
+    """Where the model that a user names is loaded from: `starter` is the built-in one."""
     return str(starter_model()) if name == STARTER else name
 
 
@@ -126,7 +132,7 @@ def train_starter(recipe: StarterRecipe, output_dir: Path) -> None:
         output_dir (`Path`): Where the model and its tokenizer are saved.
     """
     import torch
-    from transformers import AutoModelForCausalLM, DataCollatorForSeq2Seq, Trainer, set_seed
+    from transformers import AutoConfig, AutoModelForCausalLM, DataCollatorForSeq2Seq, Trainer, set_seed
     from transformers.trainer_utils import get_last_checkpoint
 
     examples = training_examples(recipe, recipe.num_steps * recipe.batch_size)
@@ -146,7 +152,10 @@ def train_starter(recipe: StarterRecipe, output_dir: Path) -> None:
         trainer.train(resume_from_checkpoint=last)
     finally:
         torch.set_num_threads(threads)
-    trainer.model.save_pretrained(output_dir)
+    trainer.model.to(torch.bfloat16).save_pretrained(output_dir)  # half the size
+    config = AutoConfig.from_pretrained(output_dir)
+    config.dtype = "float32"  # what it computes in: on CPUs bfloat16 is slower, and log-probabilities are coarse
+    config.save_pretrained(output_dir)
     tokenizer.save_pretrained(output_dir)
     (output_dir / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n")
     shutil.rmtree(checkpoints, ignore_errors=True)
