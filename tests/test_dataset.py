@@ -1,12 +1,14 @@
 import random
 from dataclasses import asdict
 
+import pyarrow
 import pyarrow.parquet
 import pytest
 import torch
 from datasets import load_dataset
 from transformers import AutoModelForCausalLM, Qwen2Config
 
+from hf_treecot.cli import select
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.hub.dataset import FEATURES, DatasetWriter, load_trees, read_tables
 from hf_treecot.mcts.pattern import load_pattern
@@ -45,6 +47,15 @@ async def write_small(directory):
             for row in selector.select_preferences(tree):
                 writer.write("preference", row)
     return trees, writer.counts
+
+
+def damage_a_tree(dataset, row):
+    """Make a thought its own parent."""
+    (file,) = (dataset / "trees").glob("*.parquet")
+    table = pyarrow.parquet.read_table(file)
+    rows = table.to_pylist()
+    rows[row]["nodes"][3]["parent"] = 3
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, table.schema), file)
 
 
 async def test_load_dataset_reads_every_config_and_trees_come_back_whole(tmp_path):
@@ -88,6 +99,24 @@ async def test_a_half_written_dataset_never_takes_the_place_of_a_whole_one(tmp_p
         writer.write("trees", trees[0].to_record())
         raise KeyError("power cut")
     assert list(load_trees(tmp_path)) == trees
+
+
+async def test_one_malformed_tree_is_refused_or_skipped_and_told(tmp_path):
+    trees, _ = await write_small(tmp_path / "dataset")
+    damage_a_tree(tmp_path / "dataset", 2)
+    with pytest.raises(InvalidInputError, match="malformed .*node 3: its parent 3 must come before it"):
+        list(load_trees(tmp_path))
+    told = []
+    assert list(load_trees(tmp_path, on_malformed=told.append)) == trees[:2] + trees[3:]
+    assert [str(error).startswith(f"tree {trees[2].tree_id!r}: malformed") for error in told] == [True]
+
+
+async def test_select_counts_malformed_trees(tmp_path, capsys):
+    trees, _ = await write_small(tmp_path / "dataset")
+    damage_a_tree(tmp_path / "dataset", 2)
+    select.main([f"--trees={tmp_path}", f"--output_dir={tmp_path / 'again'}"])
+    assert "left out: 1 x malformed tree" in capsys.readouterr().out
+    assert list(load_trees(tmp_path / "again")) == trees[:2] + trees[3:]
 
 
 def test_a_directory_without_a_dataset_is_refused(tmp_path):

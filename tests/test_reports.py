@@ -4,9 +4,12 @@ import json
 import pytest
 
 from hf_treecot.errors import InvalidInputError
+from hf_treecot.mcts.tree import Node, Tree
 from hf_treecot.reports.page import write_report
+from hf_treecot.reports.tree_picture import draw_tree
 
 from .test_builder import small_build
+from .worlds import PROBLEM
 
 
 @pytest.fixture
@@ -52,3 +55,22 @@ def test_what_is_no_run(tmp_path):
     (tmp_path / "report.json").write_text('{"trees": 1')
     with pytest.raises(InvalidInputError, match="report.json cannot be read"):
         write_report(tmp_path)
+
+
+def chain_of(thoughts, kind="thinking"):
+    tree, parent = Tree(PROBLEM, "reflection"), 0
+    for number in range(thoughts):
+        parent = tree.add(Node(kind, kind, f"Thought {number}.", parent))
+    tree.add(Node("answer", "answer", "42", parent, reward=1.0))
+    return tree
+
+
+def test_a_tree_is_drawn_whatever_its_kinds(tmp_path):
+    draw_tree(chain_of(5, kind="a kind of another version"), tmp_path / "tree.png")
+    assert (tmp_path / "tree.png").stat().st_size > 5_000
+
+
+def test_a_chain_of_5000_thoughts_is_refused_at_once(tmp_path):
+    with pytest.raises(InvalidInputError, match="5002 thoughts, 5002 deep, are too many for a picture"):
+        draw_tree(chain_of(5000), tmp_path / "tree.png")
+    assert not (tmp_path / "tree.png").exists()

@@ -77,6 +77,15 @@ def test_one_tree_and_its_pairs_are_read_as_they_were_written(run):
         index.tree(24)
 
 
+def test_a_malformed_tree_is_refused_and_judging_goes_past_it(tmp_path):
+    broken = small_tree(1)
+    broken.nodes[2].parent = 2
+    index = open_trees(str(write_run(tmp_path, [small_tree(0), broken, small_tree(2)])))
+    with pytest.raises(InvalidInputError, match="malformed"):
+        index.tree(1)
+    assert {item.row for item in judging.walk(index, [0, 1, 2], judging.KINDS[0], None, 1)} == {0, 2}
+
+
 def test_row_groups_beyond_the_first_are_found(tmp_path):
     index = open_trees(str(write_run(tmp_path, (small_tree(i) for i in range(1203)))))
     assert [index.tree(row).problem.problem_id for row in (0, 499, 500, 1202)] == ["p-0", "p-499", "p-500", "p-1202"]
