@@ -29,6 +29,7 @@ from .space import (
     small_tree,
     write_run,
 )
+from .test_dataset import damage_a_tree
 from .tiny_models import save_tiny
 
 
@@ -78,9 +79,9 @@ def test_one_tree_and_its_pairs_are_read_as_they_were_written(run):
 
 
 def test_a_malformed_tree_is_refused_and_judging_goes_past_it(tmp_path):
-    broken = small_tree(1)
-    broken.nodes[2].parent = 2
-    index = open_trees(str(write_run(tmp_path, [small_tree(0), broken, small_tree(2)])))
+    run = write_run(tmp_path, [small_tree(i) for i in range(3)])
+    damage_a_tree(run / "dataset", 1)
+    index = open_trees(str(run))
     with pytest.raises(InvalidInputError, match="malformed"):
         index.tree(1)
     assert {item.row for item in judging.walk(index, [0, 1, 2], judging.KINDS[0], None, 1)} == {0, 2}
