@@ -25,18 +25,18 @@ def parsed(command, arguments):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_every_stage_gets_arguments_that_its_command_takes(quick, monkeypatch, tmp_path):
-    commands = stages(DemoArguments(quick=quick), Path("runs/mine"), "some/model").values()
+    commands = stages(DemoArguments(quick=quick), Path("runs/mine")).values()
     assert [command[0] for command in commands] == ["build", "draw", "sft", "joint", "evaluate", "report"]
     found = {name: parsed(name, arguments) for name, *arguments in commands}
     build = BuildSettings(*found["build"])
-    assert build.engines.model == found["sft"][2].model_name_or_path == "some/model"
+    assert build.engines.model == found["sft"][2].model_name_or_path == "starter"
     assert build.build.output_dir == found["draw"].run == found["report"].run == "runs/mine"
     assert build.problems.num_problems == (12 if quick else 40)
     assert found["sft"][0].dataset == found["joint"][0].dataset == "runs/mine/dataset"
     assert found["joint"][2].model_name_or_path == found["sft"][1].output_dir == "runs/mine/sft"
     evaluation = found["evaluate"]
     assert isinstance(evaluation, EvaluateArguments)
-    assert evaluation.models == ["some/model", "runs/mine/sft", "runs/mine/joint_sft_dpo"]
+    assert evaluation.models == ["starter", "runs/mine/sft", "runs/mine/joint_sft_dpo"]
     assert evaluation.num_problems == (12 if quick else 50)
 
 
@@ -44,25 +44,19 @@ def test_every_stage_gets_arguments_that_its_command_takes(quick, monkeypatch, t
 def ran(monkeypatch):
     """The commands that the demo has run; one that is told to fails."""
     commands, failing = [], set()
-    monkeypatch.setattr(demo, "starter_model", lambda *_: Path("runs/quick-starter/starter-0123"))
     monkeypatch.setattr(demo, "run_stage", lambda command: commands.append(command) or int(command[0] in failing))
     return commands, failing
 
 
 @pytest.mark.parametrize(
-    ("args", "model", "directory"),
-    [
-        ((), "starter", "runs/demo"),
-        (("--quick",), "runs/quick-starter/starter-0123", "runs/quick"),
-        (("--quick", "--output_dir", "my run"), "runs/quick-starter/starter-0123", "'my run'"),
-    ],
+    ("args", "directory"),
+    [((), "runs/demo"), (("--quick",), "runs/quick"), (("--quick", "--output_dir", "my run"), "'my run'")],
 )
-def test_it_says_what_there_is(args, model, directory, run, ran):
+def test_it_says_what_there_is(args, directory, run, ran):
     result = run("demo", *args)
     assert result.returncode == 0, result.stderr
     assert len(ran[0]) == 6
-    assert ran[0][0][ran[0][0].index("--model") + 1] == model
-    assert f"treecot space --source {directory} --models {model}" in result.stdout
+    assert f"treecot space --source {directory} --models starter" in result.stdout
 
 
 def test_a_stage_that_fails_stops_it_and_is_named(run, ran):
@@ -70,4 +64,4 @@ def test_a_stage_that_fails_stops_it_and_is_named(run, ran):
     result = run("demo")
     assert result.returncode == 1
     assert [command[0] for command in ran[0]] == ["build", "draw", "sft"]
-    assert result.stderr.startswith("error: stage 4 failed: treecot sft --config starter")
+    assert result.stderr.startswith("error: stage 3 failed: treecot sft --config starter")

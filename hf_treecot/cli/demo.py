@@ -2,7 +2,7 @@
 and is compared with what it was; then a report.
 
     treecot demo                    # minutes on two cores; in runs/demo
-    treecot demo --quick true       # a model that knows little: shows that everything works, not what it is worth
+    treecot demo --quick            # fewer problems: shows that everything works, not what it is worth
 
 Every stage resumes: run it again after any interruption.
 """
@@ -13,21 +13,15 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..starter.training import StarterRecipe, starter_model
+from ..starter.training import STARTER
 from .parser import parse, run
-
-
-QUICK = StarterRecipe(num_steps=1600, num_drill_steps=500)
 
 
 @dataclass
 class DemoArguments:
     """How large it is, and where it goes."""
 
-    quick: bool = field(
-        default=False,
-        metadata={"help": "Train the starter model for a quarter of its steps, and take fewer problems."},
-    )
+    quick: bool = field(default=False, metadata={"help": "Take fewer problems."})
     output_dir: str | None = field(
         default=None, metadata={"help": "The run's directory. Default: runs/demo, with quick runs/quick."}
     )
@@ -39,7 +33,7 @@ class DemoArguments:
     )
 
 
-def stages(arguments: DemoArguments, directory: Path, model: str) -> dict[str, list[str]]:
+def stages(arguments: DemoArguments, directory: Path) -> dict[str, list[str]]:
     """What is done, in order: for every title the command that does it."""
     problems = arguments.num_problems or (12 if arguments.quick else 40)
     evaluated = arguments.num_evaluated or (12 if arguments.quick else 50)
@@ -47,17 +41,17 @@ def stages(arguments: DemoArguments, directory: Path, model: str) -> dict[str, l
     dataset, sft, joint, evaluation = (directory / name for name in names)
     commands = {
         "Trees, SFT rows and preference rows": (
-            "build", "--config", "demo", "--model", model, "--num_problems", problems, "--output_dir", directory,
+            "build", "--config", "demo", "--num_problems", problems, "--output_dir", directory,
         ),
         "A picture of a tree": ("draw", "--run", directory),
         "SFT on the longest right chains": (
-            "sft", "--config", "starter", "--model_name_or_path", model, "--dataset", dataset, "--output_dir", sft,
+            "sft", "--config", "starter", "--model_name_or_path", STARTER, "--dataset", dataset, "--output_dir", sft,
         ),
         "Conservative DPO + SFT on the pairs": (
             "joint", "--config", "starter", "--model_name_or_path", sft, "--dataset", dataset, "--output_dir", joint,
         ),
         "Before and after, on other problems": (
-            "evaluate", "--models", model, sft, joint, "--tasks", "letters", "arithmetic", "--problems", "blocks",
+            "evaluate", "--models", STARTER, sft, joint, "--tasks", "letters", "arithmetic", "--problems", "blocks",
             "--num_problems", evaluated, "--output_dir", evaluation, "--output", f"{evaluation}.json",
         ),
         "The report": ("report", "--run", directory),
@@ -74,20 +68,13 @@ def main(args: list[str] | None = None) -> int:
     """Run what is not done yet, each stage in a process of its own; say what there is."""
     arguments = parse("demo", DemoArguments, __doc__, args)
     directory = Path(arguments.output_dir or ("runs/quick" if arguments.quick else "runs/demo"))
-    print("1/7  The starter model", flush=True)
-    resume = "Run the same command again to go on."
-    if arguments.quick:
-        model = str(run(lambda: starter_model(QUICK, directory.parent / "quick-starter"), resume))
-    else:
-        model = "starter"
-        run(starter_model, resume)
-    commands = stages(arguments, directory, model)
-    for number, (title, command) in enumerate(commands.items(), start=2):
-        print(f"{number}/{len(commands) + 1}  {title}", flush=True)
-        if code := run(lambda command=command: run_stage(command), resume):
+    commands = stages(arguments, directory)
+    for number, (title, command) in enumerate(commands.items(), start=1):
+        print(f"{number}/{len(commands)}  {title}", flush=True)
+        if code := run(lambda command=command: run_stage(command), "Run the same command again to go on."):
             print(f"error: stage {number} failed: treecot {shlex.join(command)}", file=sys.stderr)
             return code
-    models = [model, str(directory / "sft"), str(directory / "joint_sft_dpo")]
+    models = [STARTER, str(directory / "sft"), str(directory / "joint_sft_dpo")]
     print(
         f"""
 The report:       {directory}/report.md
