@@ -21,7 +21,7 @@ from hf_treecot.testing.backends import ScriptedBackend, small_tokenizer
 from hf_treecot.testing.faults import Faults
 from hf_treecot.testing.running import serve, spawn
 
-from .worlds import verify_inline
+from .worlds import until, verify_inline
 
 
 ROOT = Path(__file__).parents[1]
@@ -84,17 +84,19 @@ async def test_a_build_on_servers_that_fail_gives_the_same_dataset(tmp_path, tok
     port = int(dying.rpartition(":")[2])
 
     async def die_and_come_back():
-        with serve(tgi.make_app(ScriptedBackend(), Faults(rate=0.04, seed=2)), port):
-            await asyncio.sleep(0.5)
-        await asyncio.sleep(0.7)
+        with serve(first_life := tgi.make_app(ScriptedBackend(), Faults(rate=0.04, seed=2)), port):
+            up.set()
+            await until(lambda: len(first_life.state.requests) >= 5)
+        others = len(apps[0].state.requests)
+        await until(lambda: done.is_set() or len(apps[0].state.requests) >= others + 20)
         with serve(last := tgi.make_app(ScriptedBackend(), Faults(rate=0.04, seed=3)), port):
             await done.wait()
         return last.state
 
-    done = asyncio.Event()
+    up, done = asyncio.Event(), asyncio.Event()
     with serve(apps[0], int(first.rpartition(":")[2])), serve(apps[1], int(wedging.rpartition(":")[2])):
         dying_server = asyncio.create_task(die_and_come_back())
-        await asyncio.sleep(0.2)
+        await up.wait()
         report = await build(arguments(tokenizer, first, wedging, dying, request_timeout=0.8), tmp_path / "faulty")
         done.set()
         await dying_server

@@ -26,6 +26,7 @@ from hf_treecot.errors import ContextLengthError, EngineError, InvalidInputError
 from hf_treecot.starter.tokenizer import build_tokenizer
 
 from .tiny_models import save_tiny
+from .worlds import until
 
 
 TAGS = ["<thinking>", "</thinking>", "<answer>", "</answer>"]
@@ -279,15 +280,11 @@ async def test_a_budget_that_ends_inside_a_character(tokenizer):
 async def test_cancelled_requests_leave_the_batch(tokenizer):
     engine = engine_of(tokenizer)
     task = asyncio.create_task(engine.generate(Request("x", (), 240, 1.0, 1.0, 0)))
-    await asyncio.sleep(0.05)
+    await until(lambda: engine._rows)
     task.cancel()
     completion = await engine.generate(Request("the", (), 5, 1.0, 1.0, 0))
     assert completion.tokens <= 5
-    for _ in range(100):
-        if not engine._rows:
-            break
-        await asyncio.sleep(0.01)
-    assert not engine._rows
+    await until(lambda: not engine._rows)
     engine.close()
 
 

@@ -16,19 +16,14 @@ from hf_treecot.errors import (
     TransientEngineError,
 )
 
+from .worlds import until
+
 
 REQUEST = Request("tree 0: go on", (), 10, 0.7, 0.9, 1, chat_length=6)
 FAST = PoolConfig(
     request_timeout=0.2, backoff=0.001, max_backoff=0.01, failures_to_rest=3, rest=0.02, max_rest=0.1,
     connect_timeout=0.3, start_timeout=0.0, max_outage=0.5,
 )  # fmt: skip
-
-
-async def until(condition):
-    """Wait for what other tasks bring about; a test that waits in vain ends with an error."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 class Fleet:

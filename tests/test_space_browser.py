@@ -6,6 +6,9 @@ import json
 import os
 import re
 import shutil
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -364,6 +367,33 @@ def test_a_source_that_is_none_gets_a_message(visit, space):
         page.locator("#open").click()
         expect(page.get_by_role("alert")).to_contain_text(message)
         expect(page.locator("#problem-list label").first).to_be_visible()  # what was open stays open
+
+
+def test_the_command_serves_the_same_page(browser, space, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "hf_treecot.cli.main", "space", "--source", space.run, "--port", port]
+    output = (tmp_path / "output").open("w+")
+    process = subprocess.Popen([str(word) for word in command], cwd=tmp_path, stdout=output, stderr=output, text=True)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.1)
+        assert process.poll() is None, (tmp_path / "output").read_text()
+        visitor = Visitor(browser, SimpleNamespace(url=url))
+        visitor.find("Problem 7")
+        visitor.tab("Talk")
+        expect(visitor.page.locator("#question textarea")).to_be_visible()
+        visitor.context.close()
+        assert visitor.faults == []
+    finally:
+        process.terminate()
+        process.wait(20)
+        output.close()
 
 
 def test_on_a_public_space_visitors_are_strangers(browser, space):

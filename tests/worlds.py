@@ -90,3 +90,10 @@ def rewards(table):
 def bandit_pattern(arms=2):
     """A root with so many answers: a multi-armed bandit."""
     return Pattern("bandit", {"answer": arms}, {"answer": ThoughtSpec("answer", "answer", terminal=True)})
+
+
+async def until(condition):
+    """Wait for what other tasks bring about; a test that waits in vain ends with an error."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)

@@ -62,9 +62,9 @@ def cell(row: dict[str, Any], name: str) -> str:
 
 def _grid(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> tuple[list[str], list[list[str]]]:
     samples = {name for row in rows for name in row if name.startswith("maj@") and name.removeprefix("maj@").isdigit()}
-    several = [max(samples - {"maj@1"}, key=_count, default=""), "test@tokens"]
-    several = [name for name in several if any(name in row for row in rows)]
-    names = [*columns[:1], *several, *columns[1:]]
+    of_samples = [max(samples - {"maj@1"}, key=_count, default=""), "test@tokens"]
+    of_samples = [name for name in of_samples if any(name in row for row in rows)]
+    names = [*columns[:1], *of_samples, *columns[1:]]
     if any("p_value" in row for row in rows):
         names += ["difference", "p_value"]
     heads = ["model", "decoding", "task", *(name.removesuffix("_rate").replace("_", " ") for name in names)]

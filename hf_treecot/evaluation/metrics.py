@@ -27,7 +27,12 @@ from .statistics import estimate, pass_at_k, sample_counts
 REASONING, INSTRUCTIONS, CONVERSATION = "reasoning", "instructions", "conversation"
 PARTS = {"/8": 1 / 8, "/4": 1 / 4, "/2": 1 / 2, "": 1.0}  # of the tokens that were spent on a problem
 # As lighteval's own IFEval calls them.
-FOLLOWING = ("prompt_level_strict_acc", "inst_level_strict_acc", "prompt_level_loose_acc", "inst_level_loose_acc")
+INSTRUCTION_ACCURACIES = (
+    "prompt_level_strict_acc",
+    "inst_level_strict_acc",
+    "prompt_level_loose_acc",
+    "inst_level_loose_acc",
+)
 MEAN = "mean_acc"  # of the four, over all problems: what Multi-IF's authors report of a turn
 
 
@@ -67,10 +72,10 @@ class OutputMetrics(SampleLevelComputation, SamplingMetric):
         spent = model_response.budget if is_search else sum(reply.tokens for output in outputs for reply in output)
         figures["tokens"] = spent
         if self.kind != REASONING:
-            figures |= following(problems, chosen)
+            figures |= instruction_accuracies(problems, chosen)
         if self.k > 1 and not is_search:
             keys = [answer_key(output[-1].text, problems[-1].verifier) for output in outputs]
-            figures |= several(rewards, keys, self.k)
+            figures |= sample_figures(rewards, keys, self.k)
         if self.k > 1 or is_search:
             figures |= within_tokens(rewards, model_response, figures["tokens"], outputs)
         return figures
@@ -92,8 +97,8 @@ def failures(outputs: Sequence[Sequence[Judged]]) -> dict[str, float]:
     }
 
 
-def several(rewards: Sequence[float], keys: Sequence[str | None], k: int) -> dict[str, float]:
-    """What several independent samples come to; a sample whose verifier failed is not counted as right."""
+def sample_figures(rewards: Sequence[float], keys: Sequence[str | None], k: int) -> dict[str, float]:
+    """What independent samples come to together; a sample whose verifier failed is not counted as right."""
     right = [reward > 0.5 for reward in rewards]
     figures = {}
     for count in sample_counts(k):
@@ -121,7 +126,7 @@ def within_tokens(rewards, response: ModelResponse, tokens: int, outputs: Sequen
     }
 
 
-def following(problems: Sequence[Problem], outputs: Sequence[Sequence[Judged]]) -> dict[str, list]:
+def instruction_accuracies(problems: Sequence[Problem], outputs: Sequence[Sequence[Judged]]) -> dict[str, list]:
     """IFEval's four accuracies, a value for each prompt or instruction; in a conversation by turn, with their mean."""
     loose = [replace(p, answer=json.dumps({**json.loads(p.answer), "loose": True})) for p in problems]
     replies = [reply for output in outputs for reply in output]
@@ -137,7 +142,9 @@ def following(problems: Sequence[Problem], outputs: Sequence[Sequence[Judged]]) 
                 figures.setdefault(f"{prefix}inst_level_{mode}_acc", []).extend(map(float, followed))
     if len(problems) > 1:
         for turn in range(1, len(problems) + 1):
-            figures[f"turn_{turn}_{MEAN}"] = [figures.get(f"turn_{turn}_{name}", []) for name in FOLLOWING]
+            figures[f"turn_{turn}_{MEAN}"] = [
+                figures.get(f"turn_{turn}_{name}", []) for name in INSTRUCTION_ACCURACIES
+            ]
     return figures
 
 
@@ -160,9 +167,9 @@ def metric_names(kind: str, k: int) -> list[str]:
     names = ["accuracy", "no_answer_rate", *(f"no_answer_{name}" for name in NO_ANSWER), "repetition_rate"]
     names += ["repetition", "over_reflection_rate", "length", "tokens", "verifier_failures"]
     if kind == INSTRUCTIONS:
-        names += FOLLOWING
+        names += INSTRUCTION_ACCURACIES
     if kind == CONVERSATION:
-        names += [f"turn_{turn}_{name}" for turn in (1, 2, 3) for name in (*FOLLOWING, MEAN)]
+        names += [f"turn_{turn}_{name}" for turn in (1, 2, 3) for name in (*INSTRUCTION_ACCURACIES, MEAN)]
     names += [f"test@tokens{part}" for part in PARTS]
     if k > 1:
         names += [f"{name}@{count}" for name in ("pass", "maj", "test") for count in sample_counts(k)]
