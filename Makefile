@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	$(BIN)/treecot demo
 
-# The same in three minutes, with a model that knows little.
+# The same on fewer problems.
 quick: install
 	$(BIN)/treecot demo --quick
 

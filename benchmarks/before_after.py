@@ -3,7 +3,7 @@
     python benchmarks/before_after.py
 
 Every seed grows trees of its own on problems of its own, and trains on them; all are evaluated on the same problems.
-Everything is done by the recipes, with their configurations for the starter model.
+Everything is done by `treecot`, with its configurations for the starter model.
 """
 
 import argparse
@@ -14,14 +14,11 @@ import sys
 from pathlib import Path
 
 
-RECIPES = Path(__file__).parents[1] / "recipes"
-
-
-def recipe(name: str, config: str | None, **arguments) -> None:
-    """Run a recipe; what it says is shown only if it fails."""
-    command = [sys.executable, str(RECIPES / f"{name}.py")]
+def treecot(name: str, config: str | None, **arguments) -> None:
+    """Run a command; what it says is shown only if it fails."""
+    command = [sys.executable, "-m", "hf_treecot.cli.main", name]
     if config:
-        command += ["--config", str(RECIPES / "config" / config)]
+        command += ["--config", config]
     for key, value in arguments.items():
         command += [f"--{key}", *(map(str, value) if isinstance(value, list) else [str(value)])]
     result = subprocess.run(command, capture_output=True, text=True)
@@ -31,10 +28,10 @@ def recipe(name: str, config: str | None, **arguments) -> None:
 
 def figures(run: Path, seed: int, num_problems: int) -> list[dict]:
     """Build and train with one seed; a row of figures for every stage, source of problems and temperature."""
-    recipe("build_trees", "demo.yaml", output_dir=run, seed=7 + seed)
-    recipe("sft", "sft/starter.yaml", dataset=run / "dataset", output_dir=run / "sft", seed=seed, num_watched=4)
-    recipe(
-        "joint_sft_dpo", "joint_sft_dpo/starter.yaml", model_name_or_path=run / "sft", dataset=run / "dataset",
+    treecot("build", "demo", output_dir=run, seed=7 + seed)
+    treecot("sft", "starter", dataset=run / "dataset", output_dir=run / "sft", seed=seed, num_watched=4)
+    treecot(
+        "joint", "starter", model_name_or_path=run / "sft", dataset=run / "dataset",
         output_dir=run / "joint", seed=seed, num_watched=4,
     )  # fmt: skip
     rows = []
@@ -44,7 +41,7 @@ def figures(run: Path, seed: int, num_problems: int) -> list[dict]:
         if not path.is_file():
             models = ["starter", run / "sft", run / "joint"]
             decoding = {"decoding": "sample", "k": 1, "temperature": temperature, "top_p": 1.0} if temperature else {}
-            recipe(
+            treecot(
                 "evaluate", None, models=models, tasks=["letters", "arithmetic"], problems=["blocks"], seed=seed,
                 num_problems=num_problems, output_dir=directory, **decoding,
             )  # fmt: skip
