@@ -48,6 +48,7 @@ class BuildReport:
         with_right, with_pair (`int`): Trees with a right chain; with a right and a wrong one.
         rows (`dict[str, int]`): Rows of each config.
         rejections (`dict[str, int]`): What selection left out, by reason.
+        escaped_control_tokens (`int`): Control tokens in problems and thoughts that were made plain text.
         selection (`dict`): How rows were selected.
         tokenizer (`str`): Whose tokens their lengths are, if it is known.
         seconds (`float`): Wall time of this run.
@@ -62,6 +63,7 @@ class BuildReport:
     with_pair: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     rejections: dict[str, int] = field(default_factory=dict)
+    escaped_control_tokens: int = 0
     selection: dict[str, str | float | None] = field(default_factory=dict)
     tokenizer: str = ""
     seconds: float = 0.0
@@ -352,6 +354,7 @@ def write_dataset(records: Iterable[dict], selector: Selector, directory: Path, 
     with DatasetWriter(directory) as writer:
         for record in records:
             tree = Tree.from_record(record)
+            report.escaped_control_tokens += tree.escaped_control_tokens
             writer.write("trees", record)
             for row in selector.select_sft(tree):
                 writer.write("sft", row)

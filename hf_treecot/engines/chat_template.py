@@ -6,6 +6,7 @@ This module must not know whether the model runs here or on a server.
 import hashlib
 import json
 
+from ..control_tokens import escape_control_tokens
 from ..errors import InvalidInputError
 
 
@@ -14,7 +15,7 @@ def render_messages(tokenizer, messages: list[dict[str, str]]) -> str:
     The rendered prompt of a conversation, ready for the assistant's turn.
 
     A template without a system role gets the system text at the beginning of the first user turn. It has none if it
-    refuses one, or if it drops it without ever speaking of the role.
+    refuses one, or if it drops it without ever speaking of the role. Control tokens in the texts are made plain text.
 
     Args:
         tokenizer (`~transformers.PreTrainedTokenizerBase`): With a chat template.
@@ -23,6 +24,7 @@ def render_messages(tokenizer, messages: list[dict[str, str]]) -> str:
     Raises:
         InvalidInputError: The template fails.
     """
+    messages = [{**m, "content": escape_control_tokens(m["content"], _control_tokens(tokenizer))} for m in messages]
     system = messages[0]["content"] if messages[0]["role"] == "system" and len(messages) > 1 else ""
     try:
         text = _apply(tokenizer, messages)
@@ -33,6 +35,11 @@ def render_messages(tokenizer, messages: list[dict[str, str]]) -> str:
     if system.strip() in text or "system" in tokenizer.get_chat_template():
         return text
     return _apply(tokenizer, _in_user_turn(messages))
+
+
+def _control_tokens(tokenizer) -> set[str]:
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    return {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
 
 
 def _apply(tokenizer, messages: list[dict[str, str]]) -> str:

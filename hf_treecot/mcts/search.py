@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..base import Problem, Verdict
+from ..control_tokens import escape_control_tokens
 from ..engines.engine import Completion, Engine, Request
 from ..errors import ContextLengthError, InvalidInputError
 from .pattern import Pattern, ThoughtSpec
@@ -159,6 +160,9 @@ class _Search:
     """One search in progress: the tree, and what need not outlive the search."""
 
     def __init__(self, problem, pattern, engines, verify, config, rng, observe=None, judge=None):
+        specs = pattern.thoughts.values()
+        self.tags = [tag for spec in specs for tag in (spec.opening, spec.closing)]
+        problem = replace(problem, prompt=escape_control_tokens(problem.prompt, self.tags))
         self.tree, self.observe = Tree(problem, pattern.name), observe
         self.pattern, self.engines, self.config, self.rng = pattern, engines, config, rng
         self.judge: Judge = judge or (lambda tree, node_id: verify(tree.nodes[node_id].text, tree.problem))
@@ -168,8 +172,6 @@ class _Search:
         self.in_flight: Counter[int] = Counter()  # simulations in flight through every node
         self.locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # one expansion of a node at a time
         self.chat_prompts = {role: self._chat_prompt(role) for role in engines}
-        specs = pattern.thoughts.values()
-        self.tags = [tag for spec in specs for tag in (spec.opening, spec.closing)]
 
     def _chat_prompt(self, role: str) -> str:
         messages = [{"role": "user", "content": self.tree.problem.prompt}]
@@ -304,9 +306,14 @@ class _Search:
         return self._cut(completion)
 
     def _cut(self, completion: Completion) -> Completion:
-        """A thought ends where the model opens or closes any tag, whether or not the engine stopped there."""
+        """
+        A thought ends where the model opens or closes any tag, whether or not the engine stopped there; in what is
+        left, control tokens are text.
+        """
         cut = min((i for tag in self.tags if (i := completion.text.find(tag)) >= 0), default=None)
-        return completion if cut is None else replace(completion, text=completion.text[:cut], finish_reason="stop")
+        if cut is not None:
+            completion = replace(completion, text=completion.text[:cut], finish_reason="stop")
+        return replace(completion, text=escape_control_tokens(completion.text))
 
     def _node(self, spec: ThoughtSpec, sample: int, completion: Completion, parent: int, simulation: int) -> Node:
         unfinished = completion.finish_reason == "length" and not spec.continue_unfinished

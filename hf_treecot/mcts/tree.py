@@ -5,10 +5,11 @@ know how a tree is grown, nor what becomes of it.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from ..base import Problem
+from ..control_tokens import count_escaped, escape_control_tokens
 from ..errors import InvalidInputError
 
 
@@ -133,6 +134,11 @@ class Tree:
             self.nodes[i].value_sum += reward
 
     @property
+    def escaped_control_tokens(self) -> int:
+        """How many control tokens its problem and thoughts hold as plain text."""
+        return sum(count_escaped(text) for text in (self.problem.prompt, *(node.text for node in self.nodes)))
+
+    @property
     def statistics(self) -> dict[str, int]:
         """Simulations, chains by how they ended, and what the tree cost."""
         return {
@@ -166,7 +172,8 @@ class Tree:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> "Tree":
         """
-        The tree of a record: `Tree.from_record(tree.to_record()) == tree`.
+        The tree of a record: `Tree.from_record(tree.to_record()) == tree`. Control tokens in a record of others are
+        made plain text.
 
         Raises:
             InvalidInputError: The record is not that of a tree: a column is missing or of another type, a parent does
@@ -188,8 +195,11 @@ class Tree:
             ) from error
         if fault := next(_faults(tree), ""):
             raise InvalidInputError(f"tree {_name(record)}: malformed ({fault[:200]}); remove it")
-        for node_id, node in enumerate(tree.nodes[1:], start=1):
-            tree.nodes[node.parent].children.append(node_id)
+        tree.problem = replace(tree.problem, prompt=escape_control_tokens(tree.problem.prompt))
+        for node_id, node in enumerate(tree.nodes):
+            node.text = escape_control_tokens(node.text)
+            if node_id != ROOT:
+                tree.nodes[node.parent].children.append(node_id)
         return tree
 
 

@@ -46,6 +46,8 @@ def print_report(report: BuildReport, output_dir: Path) -> None:
     for name, value in summary(report):
         table.add_row(name, value)
     console.print(table)
+    if report.escaped_control_tokens:
+        console.print(f"  made plain text: {report.escaped_control_tokens} control tokens in problems and thoughts")
     for reason, count in sorted(report.rejections.items()):
         console.print(f"  left out: {count} x {reason}")
     for problem_id, reason in list(report.failures.items())[:10]:
