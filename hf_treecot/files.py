@@ -1,10 +1,13 @@
-"""Files: written whole or not at all, kept in a cache, told apart by their content. Imports nothing of the package."""
+"""Files: written whole or not at all, kept in a cache, told apart by their content, read with care."""
 
 import contextlib
 import hashlib
 import os
 import time
 from pathlib import Path
+from typing import Any
+
+from .errors import InvalidInputError
 
 
 MEBIBYTE = 2**20
@@ -32,6 +35,36 @@ def write_atomically(path: Path, text: str) -> None:
     unfinished = path.parent.with_name(f"{path.parent.name}.{path.name}.unfinished")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.rename(path)
+
+
+def read_yaml(path: Path) -> Any:
+    """
+    The content of a YAML file that anyone may have written. Aliases are not read: with a few of them a small file
+    stands for more values than fit into any memory.
+
+    Args:
+        path (`Path`): The file.
+
+    Raises:
+        InvalidInputError: It is not valid YAML in UTF-8, larger than a mebibyte, nested too deep, or holds an alias.
+        OSError: It cannot be read.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_node(self, parent, index):
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError(f"an alias, *{self.peek_event().anchor}, is not read: write the value out")
+            return super().compose_node(parent, index)
+
+    if path.stat().st_size > MEBIBYTE:
+        raise InvalidInputError(f"{path}: larger than a mebibyte; give a file of settings")
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 a SafeLoader
+    except RecursionError:
+        raise InvalidInputError(f"{path}: its values are nested too deep; give a file of settings") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path}: not valid YAML in UTF-8 ({' '.join(str(error).split())})") from error
 
 
 def fingerprint(directory: Path, suffixes: tuple[str, ...] = MODEL_FILES) -> str:

@@ -1,6 +1,7 @@
 """The command `treecot`: its subcommands, their help, packaged configurations, and the recipes that call them."""
 
 import importlib
+import json
 import re
 import subprocess
 import sys
@@ -79,6 +80,55 @@ def test_an_unknown_command_gives_the_nearest_names(name, near, run):
     assert result.returncode == 2
     assert result.stderr.startswith(f"error: treecot has no command {name!r}: use {near}")
     assert len(result.stderr.splitlines()) == 1
+
+
+HOSTILE = {
+    "nested.jsonl": '{"prompt": "x", "answer": ' + "[" * 5000 + "]" * 5000 + "}",
+    "prompt.jsonl": json.dumps({"prompt": "1 + 1? " * 1_500_000, "answer": "2"}),
+    "answer.jsonl": json.dumps({"prompt": "1 + 1?", "answer": "2" * 10_000_000}),
+    "no_prompt.jsonl": json.dumps({"prompt": "", "answer": "2" * 1_000_000}),
+    "count.yaml": "name: x\nstart: {thinking: 1000000000}\nthoughts: {thinking: {tag: thinking, next: {answer: 1}}, "
+    "answer: {tag: answer}}",
+    "deep.yaml": "seed: " + "[" * 5000 + "]" * 5000,
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "file", "message"),
+    [
+        ("--problems", "nested.jsonl", "its values are nested too deep"),
+        ("--problems", "prompt.jsonl", "row 0: its prompt has 10500000 characters; shorten it to 1000000"),
+        ("--problems", "answer.jsonl", "row 0: its answer has 10000000 characters; shorten it to 200000"),
+        ("--problems", "no_prompt.jsonl", "every problem needs a text and an answer"),
+        ("--patterns", "count.yaml", "the count must be a whole number from 1 to 64, got 1000000000"),
+        ("--config", "deep.yaml", "its values are nested too deep"),
+    ],
+)
+def test_hostile_input_is_one_short_line(option, file, message, run, tmp_path):
+    (tmp_path / file).write_text(HOSTILE[file])
+    result = run("build", option, file, "--output_dir", "run")
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert len(line) <= 500
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--num_problem", 3), "unknown argument --num_problem: did you mean --num_problems"),
+        (("--num-problem=3",), "unknown argument --num-problem=3: did you mean --num_problems"),
+        (("--xyz",), "unknown argument --xyz: (--help lists them all)"),
+        (("3",), "'3' belongs to no argument: write --NAME VALUE"),
+        (("--config=mine.yaml",), "unknown argument --num_problem: did you mean --num_problems"),
+    ],
+)
+def test_an_unknown_argument_gives_the_nearest(args, message, run, tmp_path):
+    (tmp_path / "mine.yaml").write_text("num_problem: 3")
+    result = run("build", *args)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {message}")
 
 
 def test_packaged_configs_are_found_by_name(tmp_path, monkeypatch):

@@ -98,7 +98,7 @@ def change(path, value):
             change("thoughts.thinking.next", {"thinking": 1}),
             r"thoughts\.thinking\.next: no way from here to an answer",
         ),
-        (change("thoughts.thinking.next", {"answer": 0}), r"next\.answer: the count must be .* at least 1, got 0"),
+        (change("thoughts.thinking.next", {"answer": 0}), r"next\.answer: the count must be .* from 1 to 64, got 0"),
         (change("thoughts.thinking.next", {"answer": True}), r"next\.answer: the count .* got True"),
         (change("thoughts.thinking.next", {}), r"thoughts\.thinking\.next: must map at least one kind"),
         (change("start", {"thinking": -1}), r"start\.thinking: the count must be"),

@@ -4,11 +4,13 @@ Commands exit with 2 and one line on standard error when the user's input is wro
 """
 
 import copy
+import difflib
 import inspect
 import os
 import sys
 from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Callable
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
@@ -16,10 +18,12 @@ import yaml
 from trl import TrlParser
 
 from ..errors import EngineError, EnginesDownError, HubError, InvalidInputError
+from ..files import read_yaml
 from .packaged import find_config, packaged_help
 
 
 PLAIN = {bool, int, float, str, list[str], NoneType}
+LONGEST_MESSAGE = 490  # characters
 WIDTH = 110  # columns of the help texts that come with the package
 
 
@@ -127,17 +131,32 @@ def parse(
     args = list(sys.argv[1:] if args is None else args)
     parser = make_parser(command, arguments, description)
     try:
+        args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith("--config=") else [arg])]
         if "--config" in args:
             place = args.index("--config") + 1
             args[place] = str(find_config(args[place], command))
-        parsed = parser.parse_args_and_config(args)
+            read_yaml(Path(args[place]))  # refuses what must not reach the parser
+        *parsed, unknown = parser.parse_args_and_config(args, return_remaining_strings=True)
+        if unknown:
+            raise InvalidInputError(_not_known(unknown[0], parser))
     except IndexError:
         fail("--config needs the path of a YAML file, or the name of a packaged one (treecot configs lists them)")
     except OSError as error:
         fail(f"config {error.filename!r} cannot be read ({error.strerror}): give the path of a YAML file")
     except (InvalidInputError, ValueError, TypeError, yaml.YAMLError) as error:  # or what a dataclass refuses
         fail(" ".join(str(error).split()))
-    return parsed if isinstance(arguments, tuple) else parsed[0]
+    return tuple(parsed) if isinstance(arguments, tuple) else parsed[0]
+
+
+def _not_known(word: str, parser: CommandParser) -> str:
+    if not word.startswith("--"):
+        return f"{word!r} belongs to no argument: write --NAME VALUE (--help lists the arguments)"
+    names = [option for action in parser._actions for option in action.option_strings[:1]]
+    near = difflib.get_close_matches(
+        word.partition("=")[0].replace("-", "_").replace("__", "--", 1), names, n=2, cutoff=0.75
+    )
+    guess = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"unknown argument {word}: {guess}(--help lists them all)"
 
 
 def make_parser(command: str, arguments: type | tuple[type, ...], description: str | None) -> CommandParser:
@@ -186,10 +205,10 @@ def run(main: Callable[[], Any], resume: str = "") -> Any:
     except InvalidInputError as error:
         fail(str(error))
     except HubError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shorten(str(error))}", file=sys.stderr)
         sys.exit(1)
     except (EngineError, EnginesDownError) as error:
-        print(f"error: {error}\n{resume}".rstrip(), file=sys.stderr)
+        print(f"error: {shorten(str(error))}\n{resume}".rstrip(), file=sys.stderr)
         sys.exit(3)
     except KeyboardInterrupt:
         print(f"\nInterrupted. {resume}".rstrip(), file=sys.stderr)
@@ -197,6 +216,11 @@ def run(main: Callable[[], Any], resume: str = "") -> Any:
 
 
 def fail(message: str) -> NoReturn:
-    """One line on standard error, and exit code 2."""
-    print(f"error: {message}", file=sys.stderr)
+    """A line on standard error, and exit code 2."""
+    print(f"error: {shorten(message)}", file=sys.stderr)
     sys.exit(2)
+
+
+def shorten(message: str) -> str:
+    """A message that is no longer than a screen's: what is wrong comes first in it, and the remedy last."""
+    return message if len(message) <= LONGEST_MESSAGE else f"{message[:300]} … {message[-(LONGEST_MESSAGE - 303) :]}"

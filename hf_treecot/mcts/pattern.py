@@ -9,9 +9,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import InvalidInputError
+from ..files import read_yaml
 
 
 PATTERN_DIRECTORY = Path(__file__).parent / "patterns"
@@ -26,6 +25,7 @@ KINDS = (
     "answer",
 )
 ROLES = ("generator", "critic")
+MOST_CHILDREN = 64  # of a kind under one thought
 
 
 @dataclass(frozen=True)
@@ -142,11 +142,7 @@ def load_pattern(name_or_path: str | Path) -> Pattern:
             f"pattern {str(name_or_path)!r} does not exist: use one of {', '.join(available_patterns())}, "
             "or the path of a .yaml file"
         )
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path}: not valid YAML in UTF-8 ({' '.join(str(error).split())})") from error
-    return _parse_pattern(data, path)
+    return _parse_pattern(read_yaml(path), path)
 
 
 def _parse_pattern(data: Any, path: Path) -> Pattern:
@@ -248,8 +244,8 @@ def _transition_problems(key: str, counts: Any, pattern: Pattern) -> Iterator[tu
     for kind, count in counts.items():
         if kind not in pattern.thoughts:
             yield f"{key}.{kind}", f"unknown kind; add it to thoughts or use one of {', '.join(pattern.thoughts)}"
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            yield f"{key}.{kind}", f"the count must be a whole number of at least 1, got {count!r}"
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_CHILDREN:
+            yield f"{key}.{kind}", f"the count must be a whole number from 1 to {MOST_CHILDREN}, got {count!r}"
 
 
 def _on_wrong_problems(on_wrong: OnWrong, pattern: Pattern) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from .sources import load_rows
 
 
 logger = logging.getLogger(__name__)
+LONGEST = {"prompt": 1_000_000, "answer": 200_000}  # characters: more than any model reads, and any verifier needs
 
 
 def load_problems(
@@ -188,12 +189,18 @@ def _problems(
         raise InvalidInputError(
             f"problems {source!r}: row {index}: {what}; correct the row or choose another format"
         ) from error
-    for prompt, _ in pairs:
+    for prompt, answer in pairs:
         if not isinstance(prompt, str) or not prompt.strip() or (how.answer and row[how.answer] is None):
             raise InvalidInputError(
                 f"problems {source!r}: row {index}: column {how.prompt!r} holds {prompt!r} and {how.answer!r} holds "
                 f"{row.get(how.answer)!r}; every problem needs a text and an answer"
             )
+        for what, text in (("prompt", prompt), ("answer", answer)):
+            if len(text) > LONGEST[what]:
+                raise InvalidInputError(
+                    f"problems {source!r}: row {index}: its {what} has {len(text)} characters; shorten it to "
+                    f"{LONGEST[what]}"
+                )
     row_id = row.get(how.problem_id) if how.problem_id else None
     problem_id = str(row_id) if row_id is not None else f"{name}-{index}"
     ids = [problem_id] if len(pairs) == 1 else [f"{problem_id}/turn_{turn}" for turn in range(1, len(pairs) + 1)]

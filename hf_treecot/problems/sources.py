@@ -48,6 +48,8 @@ def load_rows(source: str, split: str, config_name: str | None = None):
                 f"{', '.join(FILE_BUILDERS)} file, a Hub dataset as user/name, or one of {', '.join(GENERATORS)}"
             )
         return datasets.load_dataset(source, config_name, split=split)
+    except RecursionError:
+        raise InvalidInputError(f"problems {source!r}: its values are nested too deep; flatten them") from None
     except (datasets.exceptions.DatasetsError, FileNotFoundError, ValueError, ConnectionError) as error:
         if isinstance(error, InvalidInputError):
             raise
