@@ -27,6 +27,7 @@ _NAMES = {
     "EngineError": "errors",
     "HubError": "errors",
     "InvalidInputError": "errors",
+    "UnverifiableError": "errors",
     "VerifierError": "errors",
     "FoundAnswers": "evaluation.search_answers",
     "search_answers": "evaluation.search_answers",

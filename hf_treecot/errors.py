@@ -46,7 +46,14 @@ class ContextLengthError(EngineError):
 
 
 class VerifierError(RuntimeError):
-    """A verifier crashed, hung or ran out of memory. Never a reward of 0: the problem is recorded as failed."""
+    """A verifier cannot be used. Never a reward of 0: the problem is recorded as failed."""
+
+
+class UnverifiableError(VerifierError):
+    """
+    A verifier crashed, hung or ran out of memory on one answer, twice. The search ends that chain there and goes on:
+    it is neither right nor wrong.
+    """
 
 
 class HubError(RuntimeError):

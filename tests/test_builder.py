@@ -15,12 +15,11 @@ from filelock import FileLock
 from hf_treecot.base import Problem
 from hf_treecot.building.builder import BuildConfig, build_trees
 from hf_treecot.engines.journal import Journal
-from hf_treecot.errors import InvalidInputError
-from hf_treecot.hub.dataset import load_trees
+from hf_treecot.errors import InvalidInputError, UnverifiableError
+from hf_treecot.hub.dataset import load_trees, read_tables
 from hf_treecot.mcts.pattern import load_pattern
 from hf_treecot.mcts.search import SearchConfig
 from hf_treecot.selection.selector import SelectionConfig, Selector
-from hf_treecot.verifiers.worker import VerifierPool
 
 from .build_worker import PROBLEMS, build
 from .worlds import FailingEngine, ScriptedEngine, verify_crashing, verify_inline
@@ -126,13 +125,28 @@ async def test_failed_problems_are_recorded_and_do_not_stop_the_rest(tmp_path, e
     assert files_of(tmp_path / "run" / "dataset") == files_of(tmp_path / "clean" / "dataset")
 
 
-async def test_a_verifier_that_hangs_fails_its_problem_alone(tmp_path):
-    problems = [Problem("good", "?", "42", "letters"), Problem("bad", "?", "42", "tests.verifiers_of_mine:hang")]
-    async with VerifierPool(time_limit=0.3) as pool:
-        report = await small_build(tmp_path / "run", verify=pool.verify, problems=problems)
-    assert report.trees == 1
-    assert list(report.failures) == ["bad"]
-    assert "checking took more than 0.3 s, so it was killed" in report.failures["bad"]
+async def test_a_verifier_that_hangs_costs_its_chains_alone(tmp_path):
+    asked = []
+
+    async def verify(text, problem):
+        if problem.problem_id == "bad":
+            asked.append(text)
+            raise UnverifiableError("checking took more than 0.3 s, so it was killed")
+        return await verify_inline(text, problem)
+
+    problems = [Problem("good", "?", "42", "letters"), Problem("bad", "?", "42", "letters")]
+    report = await small_build(tmp_path / "run", verify=verify, problems=problems)
+    assert (report.trees, report.failures) == (2, {})
+    good, bad = load_trees(tmp_path / "run")
+    ends = [node for node in bad.nodes if node.kind == "answer" and node.dead_end == "unverifiable"]
+    assert len(ends) == len(asked) == bad.statistics["unverifiable"] == report.statistics["unverifiable"] > 0
+    assert {(node.reward, node.reason) for node in ends} == {(None, "checking took more than 0.3 s, so it was killed")}
+    assert good.statistics["unverifiable"] == 0
+    for config in ("sft", "preference"):
+        tables = list(read_tables(tmp_path / "run" / "dataset", config))
+        assert {row["tree_id"] for table in tables for row in table.to_pylist()} <= {good.tree_id}
+    again = await small_build(tmp_path / "run", verify=verify_crashing, problems=problems)
+    assert (again.trees, again.statistics) == (2, report.statistics)  # it is in the journal
 
 
 async def test_a_finished_run_is_not_asked_anything_again(tmp_path):

@@ -209,6 +209,22 @@ async def test_failures_are_errors_with_a_cause_and_the_pool_goes_on(function, m
         assert (await pool.verify(r"\boxed{3}", problem("3", "letters"))).reward == 1.0
 
 
+async def test_a_check_that_failed_is_tried_once_more_in_a_fresh_process(tmp_path):
+    async with VerifierPool(num_workers=1) as pool:
+        verdict = await pool.verify(str(tmp_path / "seen"), problem("y", "tests.verifiers_of_mine:die_the_first_time"))
+    assert verdict.reward == 1.0
+
+
+async def test_a_worker_that_died_while_idle_is_replaced_silently():
+    async with VerifierPool(num_workers=1) as pool:
+        assert (await pool.verify(r"\boxed{3}", problem("3", "letters"))).reward == 1.0
+        (worker,) = pool._workers
+        psutil.Process(worker.pid).kill()
+        asyncio.run_coroutine_threadsafe(worker.wait(), pool._loop).result()
+        assert (await pool.verify(r"\boxed{3}", problem("3", "letters"))).reward == 1.0
+        assert len(pool._workers) == 1
+
+
 async def test_a_hung_worker_is_killed_and_does_not_hold_up_the_others():
     async with VerifierPool(num_workers=2, time_limit=0.5) as pool:
         started = time.monotonic()

@@ -26,6 +26,15 @@ def crash(completion, problem):
     raise ZeroDivisionError("division by zero")
 
 
+def die_the_first_time(completion, problem):
+    """Dies, but not where it is asked again; the answer names the file by which it knows."""
+    try:
+        os.close(os.open(completion, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return Verdict(1.0, completion, "right")
+    os._exit(3)
+
+
 def die(completion, problem):
     os._exit(3)
 

@@ -54,7 +54,16 @@ FEATURES = {
             "status": _TEXT,
             "stop_reason": _TEXT,
             "statistics": dict.fromkeys(
-                ("simulations", "right", "wrong", "dead_ends", "requests", "prompt_tokens", "generated_tokens"),
+                (
+                    "simulations",
+                    "right",
+                    "wrong",
+                    "dead_ends",
+                    "unverifiable",
+                    "requests",
+                    "prompt_tokens",
+                    "generated_tokens",
+                ),
                 _INTEGER,
             ),
             "provenance": _TEXT,  # JSON: its keys differ between engines

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field, replace
 from ..base import Problem, Verdict
 from ..control_tokens import escape_control_tokens
 from ..engines.engine import Completion, Engine, Request
-from ..errors import ContextLengthError, InvalidInputError
+from ..errors import ContextLengthError, InvalidInputError, UnverifiableError
 from .pattern import Pattern, ThoughtSpec
-from .tree import NO_PARENT, ROOT, Node, Tree
+from .tree import NO_PARENT, ROOT, UNVERIFIABLE, Node, Tree
 
 
+LONGEST_REASON = 300  # characters of an error that are kept in a tree
 Verify = Callable[[str, Problem], Awaitable[Verdict]]
 Judge = Callable[[Tree, int], Awaitable[Verdict]]
 
@@ -144,7 +145,8 @@ async def search(
         [`Tree`]
 
     Raises:
-        EngineError, VerifierError: Whatever an engine or the verifier raised: a failure is never a reward.
+        EngineError, VerifierError: Whatever an engine or the verifier raised: a failure is never a reward. An
+            [`UnverifiableError`] is not raised: it makes its answer a dead end, `"unverifiable"`.
     """
     run = _Search(problem, pattern, engines, verify, config, rng, observe, judge)
     workers = [asyncio.ensure_future(run.simulate_until_done()) for _ in range(config.simulations_in_flight)]
@@ -332,9 +334,13 @@ class _Search:
         )
 
     async def _verify(self, node_id: int, simulation: int) -> None:
-        """Give an answer its reward; a wrong one adds what the pattern says."""
+        """Give an answer its reward; a wrong one adds what the pattern says, one that cannot be verified nothing."""
         node = self.tree.nodes[node_id]
-        verdict = await self.judge(self.tree, node_id)
+        try:
+            verdict = await self.judge(self.tree, node_id)
+        except UnverifiableError as error:  # this chain is lost, and no other
+            node.dead_end, node.reason = UNVERIFIABLE, str(error)[:LONGEST_REASON]
+            return
         node.reward, node.answer, node.reason = verdict.reward, verdict.answer, verdict.reason
         on_wrong = self.pattern.on_wrong
         if verdict.reward > 0.5 or on_wrong is None:

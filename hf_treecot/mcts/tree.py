@@ -16,6 +16,7 @@ from ..errors import InvalidInputError
 ROOT = 0
 NO_PARENT = -1
 ROOT_KIND = "problem"
+UNVERIFIABLE = "unverifiable"  # a dead end: the verifier failed on the answer
 
 
 @dataclass
@@ -146,6 +147,7 @@ class Tree:
             "right": len(self.answers(right=True)),
             "wrong": len(self.answers(right=False)),
             "dead_ends": sum(bool(node.dead_end) for node in self.nodes),
+            "unverifiable": sum(node.dead_end == UNVERIFIABLE for node in self.nodes),
             "requests": self.requests,
             "prompt_tokens": self.prompt_tokens,
             "generated_tokens": self.generated_tokens,

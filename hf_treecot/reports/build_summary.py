@@ -23,6 +23,7 @@ def summary(report: BuildReport) -> list[tuple[str, str]]:
         ("problems that failed", f"{len(report.failures)}"),
         ("right / wrong chains", f"{sums['right']} / {sums['wrong']}"),
         ("chains without an answer", f"{sums['dead_ends']}"),
+        *[("chains that no verifier could judge", f"{sums['unverifiable']}")] * (sums["unverifiable"] > 0),
         ("simulations", f"{sums['simulations']}"),
         ("thoughts asked / from the journal", f"{report.asked} / {report.replayed}"),
         ("generated tokens", f"{sums['generated_tokens']}"),

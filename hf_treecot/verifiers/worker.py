@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 
 from ..base import Problem, Verdict
-from ..errors import InvalidInputError, VerifierError
+from ..errors import InvalidInputError, UnverifiableError, VerifierError
 from . import load_verifier, prepare_verifier
 
 
@@ -99,8 +99,9 @@ class VerifierPool:
             [`Verdict`]
 
         Raises:
-            VerifierError: The verifier raised, gave back no verdict, ran into a limit, or died. The message holds its
-                cause.
+            UnverifiableError: Twice, in processes of their own, the verifier raised, gave back no verdict, ran into a
+                limit, or died. The message holds the cause.
+            VerifierError: It cannot be loaded, or no process can be started.
         """
         return await asyncio.wrap_future(self._submit(completion, problem))
 
@@ -115,18 +116,29 @@ class VerifierPool:
 
     async def _verify(self, completion: str, problem: Problem) -> Verdict:
         async with self._slots:
-            worker = self._idle.pop() if self._idle else await self._start()
             try:
-                reply = await self._ask(worker, completion, problem)
-            except BaseException:  # it may still be busy with this check: never reuse it
-                self._workers.remove(worker)
-                await _kill(worker)
-                raise
-            self._idle.append(worker)
-        error = reply["error"] if "error" in reply else _fault(reply)
-        if error:
-            raise VerifierError(f"verifier {problem.verifier!r} failed on problem {problem.problem_id!r}: {error}")
-        return Verdict(**reply)
+                return await self._check(self._idle_worker() or await self._start(), completion, problem)
+            except UnverifiableError:  # once more in a fresh process: the first may have been short of time or memory
+                return await self._check(await self._start(), completion, problem)
+
+    def _idle_worker(self) -> asyncio.subprocess.Process | None:
+        """A worker that waits; those that have died meanwhile are forgotten."""
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.returncode is None:
+                return worker
+            self._workers.remove(worker)
+        return None
+
+    async def _check(self, worker: asyncio.subprocess.Process, completion: str, problem: Problem) -> Verdict:
+        try:
+            verdict = await self._ask(worker, completion, problem)
+        except BaseException:  # it may still be busy with this check: never reuse it
+            self._workers.remove(worker)
+            await _kill(worker)
+            raise
+        self._idle.append(worker)
+        return verdict
 
     async def _close(self) -> None:
         checks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -151,22 +163,24 @@ class VerifierPool:
         self._workers.append(worker)
         return worker
 
-    async def _ask(self, worker: asyncio.subprocess.Process, completion: str, problem: Problem) -> dict:
+    async def _ask(self, worker: asyncio.subprocess.Process, completion: str, problem: Problem) -> Verdict:
         what = f"verifier {problem.verifier!r} on problem {problem.problem_id!r}, answer {completion[:200]!r}"
-        step, limit = "loading", self.load_time_limit
+        step, limit, failure = "loading", self.load_time_limit, VerifierError
         try:
             worker.stdin.write(json.dumps({"completion": completion, "problem": asdict(problem)}).encode() + b"\n")
             reply = await self._read(worker, limit)
             if "loaded" in reply:
-                step, limit = "checking", self.time_limit
+                step, limit, failure = "checking", self.time_limit, UnverifiableError
                 reply = await self._read(worker, limit)
-            return reply
         except TimeoutError:
-            raise VerifierError(f"{what}: {step} took more than {limit:g} s, so it was killed") from None
+            raise failure(f"{what}: {step} took more than {limit:g} s, so it was killed") from None
         except (EOFError, ConnectionError) as error:
-            raise VerifierError(f"{what}: its process died while {step} (out of memory?)") from error
+            raise failure(f"{what}: its process died while {step} (out of memory?)") from error
         except ValueError as error:  # a line that is too long, or no JSON
-            raise VerifierError(f"{what}: its reply while {step} cannot be read ({error})") from error
+            raise failure(f"{what}: its reply while {step} cannot be read ({error})") from error
+        if error := reply["error"] if "error" in reply else _fault(reply):
+            raise failure(f"verifier {problem.verifier!r} failed on problem {problem.problem_id!r}: {error}")
+        return Verdict(**reply)
 
     async def _read(self, worker: asyncio.subprocess.Process, limit: float) -> dict:
         line = await asyncio.wait_for(worker.stdout.readline(), limit)
