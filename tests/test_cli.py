@@ -2,12 +2,15 @@
 
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from huggingface_hub.cli.extensions import ExtensionManifest
 
 from hf_treecot.cli import packaged
 from hf_treecot.cli.main import COMMANDS
@@ -182,3 +185,19 @@ if __name__ == "__main__":
         module = importlib.import_module(f"hf_treecot.cli.{name}")
         text = help_text(name, module.kinds(), module.__doc__)
         (packaged.HELP / f"{name}.txt").write_text(f"{packaged.help_versions()}\n{text}")
+
+
+def test_it_is_an_extension_of_the_command_hf(tmp_path):
+    """As `hf extensions install OWNER/hf-treecot` leaves it, which needs GitHub."""
+    programs = Path(sys.executable).parent
+    manifest = ExtensionManifest(
+        owner="owner", repo="hf-treecot", repo_id="owner/hf-treecot", short_name="treecot", type="python",
+        executable_path=str(programs / "hf-treecot"), installed_at=datetime.now(UTC),
+    )  # fmt: skip
+    manifest.save(tmp_path / ".local" / "share" / "hf" / "extensions" / "hf-treecot")
+    result = subprocess.run(
+        [programs / "hf", "treecot", "--help"], capture_output=True, text=True,
+        env={**os.environ, "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("usage: treecot ")

@@ -1,6 +1,7 @@
 """The whole pipeline: every stage gets arguments that its command takes, and one that fails stops it."""
 
 import importlib
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,14 @@ def test_it_says_what_there_is(args, directory, run, ran):
     assert result.returncode == 0, result.stderr
     assert len(ran[0]) == 6
     assert f"treecot space --source {directory} --models starter" in result.stdout
+
+
+def test_without_lighteval_it_leaves_out_the_comparison_and_says_how_to_install_it(run, ran, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    result = run("demo")
+    assert result.returncode == 0
+    assert [command[0] for command in ran[0]] == ["build", "draw", "sft", "joint", "report"]
+    assert "Left out: lighteval is not installed: pip install" in result.stdout
 
 
 def test_a_stage_that_fails_stops_it_and_is_named(run, ran):

@@ -13,6 +13,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..errors import InvalidInputError
+from ..evaluation.lighteval_compat import require_lighteval
 from ..starter.training import STARTER
 from .parser import parse, run
 
@@ -71,6 +73,12 @@ def main(args: list[str] | None = None) -> int:
     commands = stages(arguments, directory)
     for number, (title, command) in enumerate(commands.items(), start=1):
         print(f"{number}/{len(commands)}  {title}", flush=True)
+        if command[0] == "evaluate":
+            try:
+                require_lighteval()
+            except InvalidInputError as error:
+                print(f"Left out: {error}", flush=True)
+                continue
         if code := run(lambda command=command: run_stage(command), "Run the same command again to go on."):
             print(f"error: stage {number} failed: treecot {shlex.join(command)}", file=sys.stderr)
             return code
