@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InvalidInputError
-from ..evaluation.lighteval_compat import require_lighteval
 from ..starter.training import STARTER
 from .parser import parse, run
 
@@ -74,6 +73,8 @@ def main(args: list[str] | None = None) -> int:
     for number, (title, command) in enumerate(commands.items(), start=1):
         print(f"{number}/{len(commands)}  {title}", flush=True)
         if command[0] == "evaluate":
+            from ..evaluation.lighteval_compat import require_lighteval  # not for --help: it takes seconds
+
             try:
                 require_lighteval()
             except InvalidInputError as error:
