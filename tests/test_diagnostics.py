@@ -65,6 +65,18 @@ LOOPS = (
     "Counting: " + "no, " * 40,
     f"{PROSE} " + "So I take 3 and 4 and get 7. Then I check it. " * 5,
     "".join(f"Step {n}: I add the numbers, see that it is not right, and go back to the start. " for n in range(30)),
+    "a" * 3000,
+    "The answer is\n" + "\n" * 2000,
+    "Answer:" + " " * 3000,
+    "Let me see.abcabc" + "abcde" * 500,
+    "x = 0." + "0" * 3000,
+    "1/7 = 0." + "142857" * 300,
+    "我们再检查一次。" * 120,
+    "Answer " + "-" * 1500,
+    "Count: " + " ".join(map(str, range(1, 2000))),
+    "1" + "".join(f", {n}" for n in range(2, 1500)),
+    "\n".join(f"{n}." for n in range(1, 1500)),
+    "".join(f"The next number is {n}. " for n in range(1, 200)),
 )
 REAL_LOOPS = json.loads((Path(__file__).parent / "data" / "looping_outputs.json").read_text())
 
@@ -92,6 +104,19 @@ ORDINARY = [
     "",
     "one two three",
     "ha ha ha ha",
+    r"A = \begin{pmatrix}" + r" \\ ".join([" & ".join("0" * 8)] * 8) + r"\end{pmatrix}. So its rank is 0. \boxed{0}",
+    r"\begin{pmatrix}"
+    + r"\\".join(" & ".join(f"{i == j:d}" for j in range(10)) for i in range(10))
+    + r"\end{pmatrix}",
+    "| n | n^2 | even |\n| --- | --- | --- |\n" + "\n".join(f"| {n} | {n * n} | {n % 2 == 0} |" for n in range(1, 30)),
+    "Row, row, row your boat,\nGently down the stream.\nMerrily, merrily, merrily, merrily,\nLife is but a dream.\n"
+    * 3,
+    "def f(n):\n    return n if n < 2 else f(n - 1) + f(n - 2)\n\n"
+    + "".join(f"assert f({n}) == {n}\n" for n in range(12)),
+    f"Step 1\n{'-' * 60}\nStep 2\n{'=' * 60}\nThe answer is 5.",
+    "".join(f"The letter number {i} is {c}. " for i, c in enumerate("strawberryblueberry", 1)) + "So there are 5 r.",
+    "pi = 3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534211706798",
+    f"List: {', '.join(map(str, range(1, 101)))}. The sum is 5050.",
     "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30",
     "<thinking>s is not r. t is not r. r is r: 1. a is not r. w is not r. b is not r. r is r: 2.</thinking>",
     *(ROOT / "README.md").read_text(encoding="utf-8").split("\n## "),

@@ -12,6 +12,9 @@ from .extraction import final_answer
 
 WINDOW = 8  # words of a phrase
 LOOP_ROUNDS, LOOP_WORDS, LOOP_PERIOD = 4, 32, 200  # of a loop: least rounds, least words in all, most words of a round
+LOOP_CHARACTERS = 200  # the least of a loop without words
+COUNTING_ROUNDS, COUNTING_WORDS = 16, 256  # of a loop that counts: lists and tables count, too, but not as long
+PHRASE_WORDS = 3  # different ones that make a phrase
 TAIL = 400  # words at the end of a text
 LOOP_SHARE = 0.5  # of phrases that have occurred before
 REFLECTIONS_AT_LEAST, WORDS_A_REFLECTION = 6, 60
@@ -57,25 +60,40 @@ def is_looping(text: str) -> bool:
     """
     Whether a text ends in a loop: content repetition that it does not get out of.
 
-    It does if its end is one span of at most 200 words at least 4 times in a row, over at least 32 words; or if of its
-    last 400 words at least half of the phrases of 8 words have occurred before among them (a loop with a counter in
-    it). Words are counted, not characters: a row of one sign without spaces is one word to the first rule unless it is
-    punctuation.
+    It does if its end is one span, at least 4 times in a row, of at most 200 words over at least 32, or of at most 200
+    characters over at least 200 (whatever they are: line breaks too); if its end is one span but for the numbers in
+    it, at least 16 times over at least 256 words (counting up for ever); or if, of the phrases of 8 words among its
+    last 400, at least half have occurred before. Phrases without 3 different words are not counted: rows of a matrix
+    or a table do not repeat themselves.
 
     Args:
         text (`str`): A whole output.
     """
+    end = text[-LOOP_ROUNDS * LOOP_PERIOD :]
+    for period in range(1, min(LOOP_PERIOD, len(end) // LOOP_ROUNDS) + 1):
+        length = max(LOOP_ROUNDS * period, LOOP_CHARACTERS)
+        if len(end) >= length and end[-length:-period] == end[-length + period :]:
+            return True
     words = WORD.findall(text.lower())[-TAIL * 4 :]
-    for period in range(1, min(LOOP_PERIOD, len(words) // LOOP_ROUNDS) + 1):
+    if _ends_in_rounds(words, LOOP_ROUNDS, LOOP_WORDS):
+        return True
+    if _ends_in_rounds([re.sub(r"\d+", "0", word) for word in words], COUNTING_ROUNDS, COUNTING_WORDS):
+        return True
+    tail = words[-TAIL:]
+    windows = [tuple(tail[i : i + WINDOW]) for i in range(len(tail) - WINDOW + 1)]
+    phrases = [window for window in windows if len({word for word in window if word.isalpha()}) >= PHRASE_WORDS]
+    return len(phrases) >= TAIL // 4 and 1 - len(set(phrases)) / len(phrases) >= LOOP_SHARE
+
+
+def _ends_in_rounds(words: list[str], rounds: int, least: int) -> bool:
+    """Whether the end of a text is one span of words, so many times in a row, over at least so many words."""
+    for period in range(1, min(LOOP_PERIOD, len(words) // rounds) + 1):
         same = 0
         while same + period < len(words) and words[-1 - same] == words[-1 - same - period]:
             same += 1
-        if same + period >= max(LOOP_ROUNDS * period, LOOP_WORDS):
+        if same + period >= max(rounds * period, least):
             return True
-    tail = words[-TAIL:]
-    phrases = {tuple(tail[i : i + WINDOW]) for i in range(len(tail) - WINDOW + 1)}
-    total = max(len(tail) - WINDOW + 1, 0)
-    return total >= TAIL // 4 and 1 - len(phrases) / total >= LOOP_SHARE
+    return False
 
 
 def is_over_reflecting(text: str) -> bool:
