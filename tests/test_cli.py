@@ -1,5 +1,6 @@
 """The command `treecot`: its subcommands, their help, packaged configurations, and the recipes that call them."""
 
+import errno
 import importlib
 import json
 import os
@@ -16,6 +17,7 @@ from hf_treecot.cli import packaged
 from hf_treecot.cli.main import COMMANDS
 from hf_treecot.cli.packaged import config_names, find_config
 from hf_treecot.cli.parser import help_text
+from hf_treecot.cli.parser import run as run_body
 from hf_treecot.errors import InvalidInputError
 
 
@@ -134,6 +136,43 @@ def test_an_unknown_argument_gives_the_nearest(args, message, run, tmp_path):
     assert result.stderr.startswith(f"error: {message}")
 
 
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--output_dir", ""), "output_dir='' is empty: name a directory"),
+        (("--output_dir", "file"), "output_dir='file' is a file: choose a directory"),
+        (
+            ("--output_dir", "run", "--temperature", "inf"),
+            "temperature=inf is out of range: it must be a finite number",
+        ),
+        (
+            ("--output_dir", "run", "--temperature", "nan"),
+            "temperature=nan is out of range: it must be 0 or more",
+        ),
+        (
+            ("--output_dir", "run", "--num_problems", "-1"),
+            "num_problems=-1 is out of range: ask for at least 1 problem",
+        ),
+    ],
+)
+def test_bad_values_are_one_line_with_the_name_of_the_option(args, message, run, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = run("build", *args)
+    assert (result.returncode, result.stderr) == (2, f"error: {message}\n")
+
+
+def test_a_full_disk_says_how_to_resume(capsys):
+    def write():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/mine/journal.sqlite")
+
+    with pytest.raises(SystemExit) as end:
+        run_body(write, resume="Run it again to go on.")
+    assert end.value.code == 1
+    assert capsys.readouterr().err == (
+        "error: runs/mine/journal.sqlite: No space left on device\nRun it again to go on.\n"
+    )
+
+
 def test_packaged_configs_are_found_by_name(tmp_path, monkeypatch):
     assert find_config("joint/qwen2.5-7b", "build") == find_config("qwen2.5-7b", "joint")
     mine = tmp_path / "demo"
@@ -168,7 +207,7 @@ def test_a_recipe_is_a_script():
     script = str(ROOT / "recipes" / "build_trees.py")
     result = subprocess.run([sys.executable, script, "--num_problems", "0"], capture_output=True, text=True)
     assert result.returncode == 2
-    assert result.stderr.strip() == "error: limit=0 is out of range: ask for at least 1 problem"
+    assert result.stderr.strip() == "error: num_problems=0 is out of range: ask for at least 1 problem"
 
 
 def test_a_recipe_without_the_package_says_how_to_install_it(tmp_path):
@@ -177,14 +216,6 @@ def test_a_recipe_without_the_package_says_how_to_install_it(tmp_path):
     assert result.returncode == 1
     assert result.stderr.startswith("error: hf_treecot is not installed: pip install hf-treecot")
     assert len(result.stderr.splitlines()) == 1
-
-
-if __name__ == "__main__":
-    packaged.HELP.mkdir(exist_ok=True)
-    for name in TRAINING:
-        module = importlib.import_module(f"hf_treecot.cli.{name}")
-        text = help_text(name, module.kinds(), module.__doc__)
-        (packaged.HELP / f"{name}.txt").write_text(f"{packaged.help_versions()}\n{text}")
 
 
 def test_it_is_an_extension_of_the_command_hf(tmp_path):
@@ -201,3 +232,11 @@ def test_it_is_an_extension_of_the_command_hf(tmp_path):
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("usage: treecot ")
+
+
+if __name__ == "__main__":
+    packaged.HELP.mkdir(exist_ok=True)
+    for name in TRAINING:
+        module = importlib.import_module(f"hf_treecot.cli.{name}")
+        text = help_text(name, module.kinds(), module.__doc__)
+        (packaged.HELP / f"{name}.txt").write_text(f"{packaged.help_versions()}\n{text}")

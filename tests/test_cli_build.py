@@ -54,7 +54,7 @@ EMPTY = "empty.jsonl"
         (["--patterns", "socratic"], "pattern 'socratic' does not exist: use one of double_check"),
         (["--num_simulations", "0"], "num_simulations=0 is out of range: it must be at least 1"),
         (["--max_new_tokens", "-5"], "max_new_tokens=-5 is out of range"),
-        (["--num_problems", "0"], "limit=0 is out of range"),
+        (["--num_problems", "0"], "num_problems=0 is out of range"),
         (["--trees_in_flight", "0"], "trees_in_flight=0 is out of range"),
         (["--sft", "best"], "sft='best' is unknown: use one of longest"),
         (["--preference", "one"], "preference='one' is unknown: use one of one_per_tree"),

@@ -2,12 +2,14 @@
 
 import importlib
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 
 from hf_treecot.cli.packaged import CONFIGS
 from hf_treecot.cli.parser import parse
+from hf_treecot.cli.training import ScriptArguments, load_rows
 
 
 COMMANDS = ("sft", "cdpo", "joint", "redi")
@@ -95,6 +97,16 @@ def test_train_with_masked_thoughts_and_then_with_redi(train, tmp_path, tiny_mod
         (["--epsilon", "0.5"], "epsilon=0.5 is out of range"),
         (["--alpha", "-1"], "alpha=-1.0 is out of range"),
         (["--loss_type", "hinge"], "loss_type=['hinge'] would be ignored: each loss has a trainer of its own"),
+        (["--learning_rate", "nan"], "learning_rate=nan is out of range: it must be a finite number"),
+        (["--learning_rate", "0"], "learning_rate=0.0 is out of range: it must be above 0"),
+        (["--learning_rate", "-0.1"], "learning_rate=-0.1 is out of range: it must be above 0"),
+        (["--num_train_epochs", "inf"], "num_train_epochs=inf is out of range"),
+        (["--num_train_epochs", "0"], "num_train_epochs=0.0 is out of range: it must be above 0"),
+        (["--per_device_train_batch_size", "0"], "per_device_train_batch_size=0 is out of range"),
+        (["--beta", "0"], "beta=0.0 is out of range"),
+        (["--alpha", "nan"], "alpha=nan is out of range"),
+        (["--max_no_answer_rate", "1.5"], "max_no_answer_rate=1.5 is out of range: it must be from 0 to 1"),
+        (["--watch_every_n_steps", "0"], "watch_every_n_steps=0 is out of range: it must be at least 1"),
         (["--learning_rate", "fast"], "invalid float value: 'fast'"),
         (["--max_length", "3"], "max_length=3: the prompt alone fills it"),
         (["--watch", "missing.jsonl"], "problems 'missing.jsonl': no such file"),
@@ -105,3 +117,13 @@ def test_bad_input_of_training_is_one_clear_line_and_exit_code_2(run, args, mess
     result = run("joint", *good, "--output_dir", "out", *args)
     assert result.returncode == 2, result.stderr
     assert message in result.stderr.strip().splitlines()[-1]
+
+
+def test_a_run_is_its_dataset_and_none_is_trained_on_by_default(run, tiny_model_directory, dataset):
+    paths = (dataset, str(Path(dataset).parent))
+    rows = [load_rows(ScriptArguments(dataset=path), "preference").to_list() for path in paths]
+    assert rows[0] == rows[1] != []
+    result = run("joint", "--model_name_or_path", tiny_model_directory, "--output_dir", "out")
+    assert (result.returncode, result.stderr.strip().splitlines()[-1]) == (
+        2, "error: the following arguments are required: --dataset (--help lists the arguments)",
+    )  # fmt: skip

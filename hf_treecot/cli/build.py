@@ -63,6 +63,10 @@ class ProblemArguments:
         default=False, metadata={"help": "Take problems that are published for evaluation only (Multi-IF)."}
     )
 
+    def __post_init__(self):
+        if self.num_problems is not None and self.num_problems < 1:
+            raise InvalidInputError(f"num_problems={self.num_problems} is out of range: ask for at least 1 problem")
+
 
 @dataclass
 class BuildArguments:

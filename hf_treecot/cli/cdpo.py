@@ -1,6 +1,6 @@
 """Conservative DPO on pairs of right and wrong chains (paper, section 4.2).
 
-    treecot cdpo --config starter --dataset runs/demo/dataset
+    treecot cdpo --config starter --dataset runs/demo
     accelerate launch recipes/cdpo.py --config cdpo/qwen2.5-1.5b --dataset user/name
 
 Run the same command again after any interruption: it goes on from the last checkpoint.

@@ -1,6 +1,6 @@
 """The paper's joint objective, conservative DPO plus SFT, on pairs of right and wrong chains (section 4.3).
 
-    treecot joint --config starter --dataset runs/demo/dataset
+    treecot joint --config starter --dataset runs/demo
     accelerate launch recipes/joint_sft_dpo.py --config joint/qwen2.5-1.5b --dataset user/name
 
 Run the same command again after any interruption: it goes on from the last checkpoint.

@@ -6,6 +6,7 @@ Commands exit with 2 and one line on standard error when the user's input is wro
 import copy
 import difflib
 import inspect
+import math
 import os
 import sys
 from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
@@ -139,6 +140,8 @@ def parse(
         *parsed, unknown = parser.parse_args_and_config(args, return_remaining_strings=True)
         if unknown:
             raise InvalidInputError(_not_known(unknown[0], parser))
+        for value in parsed:
+            _check_values(value)
     except IndexError:
         fail("--config needs the path of a YAML file, or the name of a packaged one (treecot configs lists them)")
     except OSError as error:
@@ -146,6 +149,16 @@ def parse(
     except (InvalidInputError, ValueError, TypeError, yaml.YAMLError) as error:  # or what a dataclass refuses
         fail(" ".join(str(error).split()))
     return tuple(parsed) if isinstance(arguments, tuple) else parsed[0]
+
+
+def _check_values(arguments: Any) -> None:
+    """What no command can use: numbers that are none, and a directory without a name."""
+    for name, value in vars(arguments).items():
+        if name == "output_dir" and value is not None and not value.strip():
+            raise InvalidInputError(f"output_dir={value!r} is empty: name a directory")
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise InvalidInputError(f"{name}={number} is out of range: it must be a finite number")
 
 
 def _not_known(word: str, parser: CommandParser) -> str:
@@ -197,8 +210,8 @@ def run(main: Callable[[], Any], resume: str = "") -> Any:
         resume (`str`): What to say after Ctrl-C.
 
     Returns:
-        What `main` returns. Exits with 2 for an [`InvalidInputError`], with 1 for a [`HubError`], with 3 if a model or
-        its servers failed, with 130 after Ctrl-C.
+        What `main` returns. Exits with 2 for an [`InvalidInputError`], with 1 for a [`HubError`] or an `OSError` (such
+        as a full disk), with 3 if a model or its servers failed, with 130 after Ctrl-C.
     """
     try:
         return main()
@@ -210,6 +223,10 @@ def run(main: Callable[[], Any], resume: str = "") -> Any:
     except (EngineError, EnginesDownError) as error:
         print(f"error: {shorten(str(error))}\n{resume}".rstrip(), file=sys.stderr)
         sys.exit(3)
+    except OSError as error:  # a full disk, a directory that may not be written, a network that is down
+        what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        print(f"error: {shorten(what)}\n{resume}".rstrip(), file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print(f"\nInterrupted. {resume}".rstrip(), file=sys.stderr)
         sys.exit(130)

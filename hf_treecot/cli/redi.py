@@ -1,6 +1,6 @@
 """REDI (Xu et al., 2025) on pairs of right and wrong chains: no reference model.
 
-    treecot redi --config starter --dataset runs/demo/dataset
+    treecot redi --config starter --dataset runs/demo
     accelerate launch recipes/redi.py --config redi/qwen2.5-1.5b --dataset user/name
 
 Run the same command again after any interruption: it goes on from the last checkpoint.

@@ -2,7 +2,7 @@
 
 `--mask_thoughts 0.2` hides that share of their tokens from the model while it learns (Chen et al., 2024).
 
-    treecot sft --config starter --dataset runs/demo/dataset
+    treecot sft --config starter --dataset runs/demo
     accelerate launch recipes/sft.py --config sft/qwen2.5-1.5b --dataset user/name
 
 Run the same command again after any interruption: it goes on from the last checkpoint.

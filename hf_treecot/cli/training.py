@@ -32,9 +32,7 @@ COLUMNS = {"sft": ("prompt", "completion"), "preference": ("prompt", "chosen", "
 class ScriptArguments:
     """What is trained on, and what is watched."""
 
-    dataset: str = field(
-        default="runs/demo/dataset", metadata={"help": "Hub name or directory of a dataset of trees."}
-    )
+    dataset: str = field(metadata={"help": "Hub name of a dataset of trees, or the directory of a run."})
     split: str = field(default="train", metadata={"help": "Its split."})
     watch: list[str] = field(
         default_factory=list,
@@ -55,6 +53,7 @@ class ScriptArguments:
 
 def train_on_pairs(trainer_class, script: ScriptArguments, training: TrainingArguments, model: ModelConfig) -> None:
     """Train on the `preference` configuration with a trainer of pairs, as [`~trainers.CDPOTrainer`]."""
+    check_numbers(script, training)
     problems = watched_problems(script)
     rows = load_rows(script, "preference")
     name = set_up_model(model, training)
@@ -65,6 +64,7 @@ def train_on_pairs(trainer_class, script: ScriptArguments, training: TrainingArg
 
 def train_on_chains(trainer_class, script: ScriptArguments, training: TrainingArguments, model: ModelConfig) -> None:
     """Train on the `sft` configuration with a trainer of right chains, as [`~trl.SFTTrainer`]."""
+    check_numbers(script, training)
     problems = watched_problems(script)
     rows = load_rows(script, "sft")
     name = set_up_model(model, training)
@@ -72,6 +72,26 @@ def train_on_chains(trainer_class, script: ScriptArguments, training: TrainingAr
     trainer = trainer_class(name, args=training, train_dataset=rows, peft_config=get_peft_config(model))
     check_completions(rows, trainer.processing_class, training.max_length)
     train(trainer, script, problems)
+
+
+def check_numbers(script: ScriptArguments, training: TrainingArguments) -> None:
+    """
+    Raises:
+        InvalidInputError: A number with which nothing, or nothing sensible, would be trained.
+    """
+    positive = ["learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "beta"]
+    if training.max_steps <= 0:
+        positive.append("num_train_epochs")
+    for name in positive:
+        if not getattr(training, name, 1) > 0:
+            raise InvalidInputError(f"{name}={getattr(training, name)} is out of range: it must be above 0")
+    for name in ("num_watched", "watch_every_n_steps", "watch_max_new_tokens"):
+        if getattr(script, name) < 1:
+            raise InvalidInputError(f"{name}={getattr(script, name)} is out of range: it must be at least 1")
+    if script.max_no_answer_rate is not None and not 0 <= script.max_no_answer_rate <= 1:
+        raise InvalidInputError(
+            f"max_no_answer_rate={script.max_no_answer_rate} is out of range: it must be from 0 to 1"
+        )
 
 
 def load_rows(script: ScriptArguments, config_name: str) -> Dataset:
@@ -85,13 +105,14 @@ def load_rows(script: ScriptArguments, config_name: str) -> Dataset:
     Raises:
         InvalidInputError: There is no such dataset, configuration or split.
     """
+    within = Path(script.dataset) / "dataset"
     try:
-        rows = load_dataset(script.dataset, config_name, split=script.split)
+        rows = load_dataset(str(within) if within.is_dir() else script.dataset, config_name, split=script.split)
     except (FileNotFoundError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InvalidInputError(
             f"dataset {script.dataset!r}, configuration {config_name!r}, split {script.split!r} cannot be loaded "
-            f"({reason}): give a Hub name or the `dataset` directory of a run"
+            f"({reason}): give a Hub name or the directory of a run"
         ) from error
     if missing := [name for name in COLUMNS[config_name] if name not in rows.column_names]:
         raise InvalidInputError(

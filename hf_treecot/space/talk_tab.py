@@ -54,11 +54,11 @@ def talk_tab(workspace: Workspace) -> None:
             arguments = (models, limits.check_question(question_value), bounded, *sampling)
             sides = list(zip((left_name, right_name), outputs, strict=True))
             for _ in follow(lambda: write_answers(sides, *arguments), limits.seconds):
-                yield ["", *_sides(outputs)]
+                yield [_failures(outputs), *_sides(outputs)]  # one may have failed, and the other go on
         except InvalidInputError as error:
             yield [alert_html(str(error)), *_sides(outputs)]
             return
-        yield [alert_html(" ".join(output.error for output in outputs)), *_sides(outputs)]
+        yield [_failures(outputs), *_sides(outputs)]
 
     @gpu
     def search_it(question_value, name, pattern_value, simulations_value, seed_value):
@@ -99,6 +99,10 @@ def talk_tab(workspace: Workspace) -> None:
 
 def _within(value: float | None, most: int) -> int:
     return min(max(int(value or 1), 1), most)
+
+
+def _failures(outputs: list[Output]) -> str:
+    return alert_html(" ".join(output.error for output in outputs if output.error))
 
 
 def _sides(outputs: list[Output]) -> list[str]:
