@@ -21,7 +21,7 @@ MATH_500 = [
 ]
 AIME = [{"id": "a-0", "problem": "Which?", "expected_answer": "073", "reference_solution": "s"}]
 AIME_HUB = [{"id": 60, "problem": "Which?", "answer": "204", "solution": "s", "url": "u", "year": "2024"}]
-OTHER_MATH = [{"id": "m", "problem": "Which?", "answer": str(a)} for a in (204, 1204)]  # not AIME
+OTHER_MATH = [{"id": "m", "problem": f"Which is {a}?", "answer": str(a)} for a in (204, 1204)]  # not AIME
 IFEVAL = [
     {"key": 7, "prompt": "No commas, 9 words.", "instruction_id_list": ids, "kwargs": kwargs}
     for ids, kwargs in (
@@ -164,6 +164,55 @@ def test_bad_sources_are_refused_with_name_and_remedy(tmp_path, name, content, o
         path.write_text(content)
     with pytest.raises(InvalidInputError, match=message):
         load_problems(str(path), **options)
+
+
+@pytest.mark.parametrize("answer", ["NaN", "Infinity", "true", "[1, 2]", '{"value": 3}'])
+def test_answers_that_are_neither_text_nor_numbers_are_refused(tmp_path, answer):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(f'{{"prompt": "What is it?", "answer": {answer}}}\n')
+    with pytest.raises(
+        InvalidInputError, match="row 0: column 'answer' holds .*an answer is a text or a finite number"
+    ):
+        load_problems(str(path))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_words_that_stand_for_nothing_elsewhere_are_answers(tmp_path, suffix):
+    path = tmp_path / f"mine.{suffix}"
+    answers = ["NA", "None", "null", "nan", "N/A"]
+    if suffix == "csv":
+        path.write_text("prompt,answer\n" + "".join(f"What is {i}?,{answer}\n" for i, answer in enumerate(answers)))
+    else:
+        path.write_text(
+            "".join(json.dumps({"prompt": f"What is {i}?", "answer": a}) + "\n" for i, a in enumerate(answers))
+        )
+    assert [problem.answer for problem in load_problems(str(path))] == answers
+
+
+@pytest.mark.parametrize("answer", ["3.7", '"three"', "true"])
+def test_a_count_of_letters_is_a_whole_number(tmp_path, answer):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(f'{{"id": "a", "problem": "How many?", "solution": {answer}}}\n')
+    with pytest.raises(InvalidInputError, match="row 0: column 'solution' holds"):
+        load_problems(str(path), format="letter_count")
+
+
+def test_repeated_problems_are_merged_and_contradictions_left_out_before_anything_is_grown(tmp_path, caplog):
+    path = tmp_path / "mine.jsonl"
+    rows = [
+        ("What is 2 + 2?", "4"),
+        ("What  is 2 + 2? ", "4"),
+        ("Which one?", "a"),
+        ("Which one?", "b"),
+        ("Last?", "z"),
+    ]
+    path.write_text("".join(json.dumps({"prompt": prompt, "answer": answer}) + "\n" for prompt, answer in rows))
+    problems = load_problems(str(path))
+    assert [(problem.problem_id, problem.answer) for problem in problems] == [("mine-0", "4"), ("mine-4", "z")]
+    assert "1 rows that repeat an earlier one are left out" in caplog.text
+    assert (
+        "1 problems are left out, since the same text has different answers (mine-2: 'a', mine-3: 'b')" in caplog.text
+    )
 
 
 def test_a_name_that_is_neither_file_nor_dataset():

@@ -4,6 +4,7 @@ This module knows columns. It must not know where rows come from, nor how a prob
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,15 @@ from ..domains.blocksworld import parse_pddl, parse_query, to_pddl, to_query
 
 
 Row = Mapping[str, Any]
+
+
+def _text(answer: Any) -> str:
+    """An answer as text. Numbers are taken; what a table holds where a number was lost is not."""
+    if answer is None or isinstance(answer, str):
+        return answer or ""
+    if isinstance(answer, bool) or not isinstance(answer, int | float) or not math.isfinite(answer):
+        raise ValueError("an answer is a text or a finite number")
+    return str(answer)
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class ProblemFormat:
     answer: str = ""
     problem_id: str = ""
     verifier: str = "math"
-    read_answer: Callable[[Any], str] = str
+    read_answer: Callable[[Any], str] = _text
     read_row: Callable[[Row], Sequence[tuple[str, str]]] | None = None
     columns: tuple[str, ...] = ()
     license: str = ""
@@ -58,11 +68,12 @@ def _gsm8k_answer(answer: Any) -> str:
 
 
 def _whole_number(answer: Any) -> str:
-    return str(int(answer))
+    text = _text(answer).strip().removesuffix(".0")
+    return str(int(text))
 
 
 def _aime_answer(answer: Any) -> str:
-    number = int(answer)
+    number = int(_whole_number(answer))
     if not 0 <= number <= 999:
         raise ValueError("answers of AIME are whole numbers from 0 to 999")
     return str(number)

@@ -83,7 +83,7 @@ def _read_rows(dataset, how: ProblemFormat, source: str, verifier: str | None, l
     name = Path(source).stem if Path(source).exists() else source
     terms = dataset.info.license or how.license
     problems: list[Problem] = []
-    left_out = 0
+    asked, left_out = _Asked(), 0
     for index, row in enumerate(dataset):
         if limit is not None and len(problems) >= limit:
             break
@@ -92,13 +92,45 @@ def _read_rows(dataset, how: ProblemFormat, source: str, verifier: str | None, l
         except InvalidInputError as error:
             raise InvalidInputError(f"problems {source!r}: row {index}: {error}") from error
         found = _problems(row, index, how, checked_by, name, source, terms)
-        problems += found
         left_out += not found
+        if how.answer:  # else equal prompts ask for different things
+            found = [problem for problem in found if asked.is_new(problem)]
+        problems += found
     if left_out:
         logger.warning("problems %r: %d rows that no verifier can check are left out", source, left_out)
+    if asked.repeated:
+        logger.warning("problems %r: %d rows that repeat an earlier one are left out", source, asked.repeated)
+    if asked.contradicted:
+        problems = [problem for problem in problems if problem.problem_id not in asked.contradicted]
+        logger.warning(
+            "problems %r: %d problems are left out, since the same text has different answers (%s)",
+            source, len(asked.contradicted), ", ".join(list(asked.contradicted.values())[:3]),
+        )  # fmt: skip
     if not problems:
         raise InvalidInputError(f"problems {source!r}: no verifier can check any of its rows; choose another source")
     return problems[:limit]
+
+
+class _Asked:
+    """The problems of a source so far, to tell those that come again, with the same answer or with another one."""
+
+    def __init__(self):
+        self.seen: dict[tuple[str, str], Problem] = {}
+        self.repeated = 0
+        self.contradicted: dict[str, str] = {}
+
+    def is_new(self, problem: Problem) -> bool:
+        first = self.seen.setdefault((" ".join(problem.prompt.split()), problem.verifier), problem)
+        if first is problem:
+            return True
+        if first.answer == problem.answer:
+            self.repeated += 1
+        else:
+            self.contradicted.setdefault(
+                first.problem_id,
+                f"{first.problem_id}: {first.answer[:40]!r}, {problem.problem_id}: {problem.answer[:40]!r}",
+            )
+        return False
 
 
 def check_unique(problems: Iterable[Problem]) -> None:
@@ -190,7 +222,7 @@ def _problems(
             f"problems {source!r}: row {index}: {what}; correct the row or choose another format"
         ) from error
     for prompt, answer in pairs:
-        if not isinstance(prompt, str) or not prompt.strip() or (how.answer and row[how.answer] is None):
+        if not isinstance(prompt, str) or not prompt.strip() or (how.answer and not answer.strip()):
             raise InvalidInputError(
                 f"problems {source!r}: row {index}: column {how.prompt!r} holds {prompt!r} and {how.answer!r} holds "
                 f"{row.get(how.answer)!r}; every problem needs a text and an answer"

@@ -83,6 +83,8 @@ def load_file(path: Path):
     # PlanBench's own files hold their rows in a field.
     field = "instances" if path.suffix == ".json" and _has_instances(path) else None
     options = {"field": field} if field else {}
+    if path.suffix == ".csv":
+        options["keep_default_na"] = False  # NA, None and null are answers, too
     return datasets.load_dataset(FILE_BUILDERS[path.suffix], data_files=str(path), split="train", **options)
 
 
