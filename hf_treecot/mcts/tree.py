@@ -231,8 +231,18 @@ def _faults(tree: Tree) -> Iterator[str]:
             value = getattr(node, name)
             if not (isinstance(value, int | float) or (value is None and name != "value_sum")):
                 yield f"node {node_id}: {name} must be a number, got {value!r:.50}"
-        if node_id != ROOT and not ROOT <= node.parent < node_id:
+        if node.answer is not None and not isinstance(node.answer, str):
+            yield f"node {node_id}: answer must be text or nothing, got {node.answer!r:.50}"
+        if node.reward is not None and not 0 <= node.reward <= 1:
+            yield f"node {node_id}: reward must be from 0 to 1, got {node.reward!r:.50}"
+        if node_id == ROOT:
+            continue
+        if not ROOT <= node.parent < node_id:
             yield f"node {node_id}: its parent {node.parent} must come before it"
+        elif tree.nodes[node.parent].reward is not None:
+            yield f"node {node_id}: its parent {node.parent} is an answer"
+    if tree.nodes and tree.nodes[ROOT].reward is not None:
+        yield "the root must have no reward"
     if not all(isinstance(end, int) and ROOT <= end < len(tree.nodes) for end in tree.simulations):
         yield f"a simulation ends in no node of the {len(tree.nodes)} that there are"
 
