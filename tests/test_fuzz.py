@@ -38,7 +38,7 @@ JSON = st.recursive(
 )
 PIECES = st.sampled_from(
     r"\boxed{ } { $ $$ \( \) \[ \] \frac \sqrt ^ _ = , ; . 3 1/2 0.5 10^ ! 99999999999 pi \pi \infty x y + - * / % "
-    r"or and \text{ \begin{pmatrix} \end{pmatrix} & \\ \left( \right) \binom \log \ln \sin e^{ i The answer is Answer: "
+    r"or and \text{ \begin{pmatrix} \end{pmatrix} & \\ \left( \right) \binom \log \ln \sin e^{ i The answer is A: "
     r"** ### #### <answer> </answer> <thinking> <|im_end|> [PLAN] [PLAN END] (unstack b c) (pick-up a) put down the "
     r"red block unstack the red block from on top of the blue block Step 1: Wait, no".split(" ")
 )
