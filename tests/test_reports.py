@@ -3,8 +3,10 @@ import json
 
 import pytest
 
+from hf_treecot.building.builder import BuildReport
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.mcts.tree import Node, Tree
+from hf_treecot.reports.build_summary import print_report
 from hf_treecot.reports.page import write_report
 from hf_treecot.reports.tree_picture import draw_tree
 
@@ -74,3 +76,20 @@ def test_a_chain_of_5000_thoughts_is_refused_at_once(tmp_path):
     with pytest.raises(InvalidInputError, match="5002 thoughts, 5002 deep, are too many for a picture"):
         draw_tree(chain_of(5000), tmp_path / "tree.png")
     assert not (tmp_path / "tree.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "shown"),
+    [
+        ({"trees": 3, "sft": 2, "preference": 1}, "'preference')['train'][0]"),
+        ({"trees": 3, "sft": 2, "preference": 0}, "'sft')['train'][0]"),
+        ({"trees": 3, "sft": 0, "preference": 0}, "'trees')['train'][0]"),
+        ({"trees": 0, "sft": 0, "preference": 0}, "is empty"),
+    ],
+)
+def test_a_dataset_is_shown_by_rows_that_it_has(rows, shown, capsys, tmp_path):
+    print_report(BuildReport(rows=rows, failures={"p": "x" * 10_000}), tmp_path)
+    text = capsys.readouterr().out
+    assert shown in text
+    assert ("[0]" in text) is (rows["trees"] > 0)
+    assert max(map(len, text.splitlines())) < 500

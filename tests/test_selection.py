@@ -233,6 +233,7 @@ def test_judgements_hold_for_step_level_pairs():
 
 
 STEP_LEVEL = {"preference": "one_per_branching"}
+LEFT_OUT = "chains are all left out: too long, without an answer or rejected"
 RIGHT, WRONG, SILENT, DEAD = (["a"], 1.0), (["b"], 0.0), (["c"], None), (["d"], "dead end")
 
 
@@ -245,6 +246,9 @@ RIGHT, WRONG, SILENT, DEAD = (["a"], 1.0), (["b"], 0.0), (["c"], None), (["d"], 
         ([tree_of(RIGHT, SILENT)], {}, "preference: chain without an answer", 1),
         ([TREE], {"max_length": 9}, "sft: chain longer than max_length", 2),
         ([TREE], {"max_length": 9}, "preference: chain longer than max_length", 4),
+        ([TREE], {"max_length": 1}, f"sft: tree whose right {LEFT_OUT}", 1),
+        ([TREE], {"max_length": 1}, f"preference: tree whose right {LEFT_OUT}", 1),
+        ([tree_of(RIGHT, SILENT)], {}, f"preference: tree whose wrong {LEFT_OUT}", 1),
         ([TREE], {}, "sft: beyond max_sft_per_tree", 2),
         ([TREE], {"preference": "all", "max_pairs_per_tree": 2}, "preference: pair beyond max_pairs_per_tree", 4),
         ([TREE], {}, "preference: chain that makes no pair", 3),

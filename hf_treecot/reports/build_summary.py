@@ -52,9 +52,13 @@ def print_report(report: BuildReport, output_dir: Path) -> None:
     for reason, count in sorted(report.rejections.items()):
         console.print(f"  left out: {count} x {reason}")
     for problem_id, reason in list(report.failures.items())[:10]:
-        console.print(f"  [red]failed[/red]: {escape(problem_id)}: {escape(reason)}", soft_wrap=True)
+        console.print(f"  [red]failed[/red]: {escape(problem_id)}: {escape(reason[:300])}", soft_wrap=True)
     dataset = output_dir / "dataset"
+    config = next((config for config in ("preference", "sft", "trees") if report.rows.get(config)), None)
+    if config is None:
+        console.print(f"\nThe dataset in {dataset} is empty.", soft_wrap=True)
+        return
     console.print(f"\nThe dataset is in {dataset}. Look at it with\n", soft_wrap=True)
-    code = f"from datasets import load_dataset; print(load_dataset('{dataset}', 'preference')['train'][0])"
+    code = f"from datasets import load_dataset; print(load_dataset('{dataset}', '{config}')['train'][0])"
     command = f'python -c "{code}"'
     console.print(f"  {escape(command)}\n", soft_wrap=True)

@@ -123,7 +123,7 @@ class Selector:
             return
         right = self._chains(tree, right=True, prefix="sft")
         if not right:
-            self.rejections["sft: tree without a right chain"] += 1
+            self.rejections[f"sft: {_without(tree, right=True)}"] += 1
             return
         ordered = order_chains(tree, right, self.config.sft, found.pass_rate)
         if len(ordered) < len(right):
@@ -156,7 +156,7 @@ class Selector:
         right = self._chains(tree, right=True, prefix="preference")
         wrong = self._chains(tree, right=False, prefix="preference")
         if not right or not wrong:
-            self.rejections[f"preference: tree without a {'right' if not right else 'wrong'} chain"] += 1
+            self.rejections[f"preference: {_without(tree, right=not right)}"] += 1
             return
         taken, paired = 0, set()
         for chosen, rejected in pair_chains(tree, right, wrong, self.config.preference):
@@ -253,6 +253,14 @@ def select_preferences(
     """Preference rows of some trees; use a [`Selector`] to see what was left out."""
     selector = Selector(tokenize, config or SelectionConfig(), judgements or Judgements())
     return [row for tree in trees for row in selector.select_preferences(tree)]
+
+
+def _without(tree: Tree, right: bool) -> str:
+    """Why there is no right chain, or no wrong one, to make a row of."""
+    which = "right" if right else "wrong"
+    if tree.answers(right):
+        return f"tree whose {which} chains are all left out: too long, without an answer or rejected"
+    return f"tree without a {which} chain"
 
 
 def _message(role: str, content: str) -> list[dict[str, str]]:
