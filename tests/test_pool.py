@@ -244,6 +244,14 @@ async def test_the_start_waits_for_a_slow_server(caplog):
     await pool.close()
 
 
+async def test_a_server_that_never_replies_is_waited_for_no_longer_than_was_said():
+    fleet = Fleet("a")
+    fleet.behaviour["a"] = "wedge"
+    async with asyncio.timeout(30):  # half of what a connection may take
+        with pytest.raises(InvalidInputError, match="server a did not answer within 1 s"):
+            await fleet.pool(replace(FAST, connect_timeout=60, start_timeout=0.5))
+
+
 async def test_no_server_at_the_start():
     fleet = Fleet("a", "b")
     fleet.behaviour = {"a": down("refused"), "b": "wedge"}

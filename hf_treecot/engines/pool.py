@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import math
 import random
 import time
 from collections import OrderedDict
@@ -23,6 +24,7 @@ from .replica import Connect, Replica, same_model
 
 
 logger = logging.getLogger(__name__)
+LEAST_PATIENCE = 1.0  # seconds for a server to say what it is
 JOIN_SECONDS = 5.0  # at the start, servers are waited for so long after the first that works
 REMEMBERED_PREFIXES = 16_384  # trees whose server is remembered; far more than grow at the same time
 
@@ -101,7 +103,9 @@ class EnginePool:
         replicas = [Replica(url, connect, config.connect_timeout) for url in urls]
         deadline = time.monotonic() + config.start_timeout
         while True:
-            await _connect_all(replicas)
+            # Waiting is for servers that start: one that takes a request and never replies is waited for as long.
+            patience = max(LEAST_PATIENCE, deadline - time.monotonic()) if config.start_timeout else math.inf
+            await _connect_all(replicas, min(config.connect_timeout, patience))
             if any(replica.up for replica in replicas):
                 break
             reasons = "; ".join(replica.reason for replica in replicas)
@@ -265,9 +269,9 @@ class EnginePool:
             await replica.close()
 
 
-async def _connect_all(replicas: Sequence[Replica]) -> None:
+async def _connect_all(replicas: Sequence[Replica], limit: float) -> None:
     """Connect to all; once one works, those that take much longer are left to be probed."""
-    tasks = {asyncio.create_task(replica.connect()) for replica in replicas}
+    tasks = {asyncio.create_task(replica.connect(limit=limit)) for replica in replicas}
     pending = tasks
     while pending and not any(replica.up for replica in replicas):
         _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)

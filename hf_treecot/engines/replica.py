@@ -49,22 +49,26 @@ class Replica:
         """How busy it is."""
         return self.load / self.engine.limits.max_concurrent_requests
 
-    async def connect(self, tokenizer: Any = None, identity: EngineIdentity | None = None) -> None:
+    async def connect(
+        self, tokenizer: Any = None, identity: EngineIdentity | None = None, limit: float | None = None
+    ) -> None:
         """
         Use the server from now on if it works; otherwise note the reason.
 
         Args:
             tokenizer (`~transformers.PreTrainedTokenizerBase`, *optional*): Instead of loading one.
             identity ([`EngineIdentity`], *optional*): What it must be.
+            limit (`float`, *optional*): Seconds; instead of those that every connection has.
 
         Raises:
             InvalidInputError: It is not what it should be.
         """
+        limit = self._connect_timeout if limit is None else limit
         try:
-            async with asyncio.timeout(self._connect_timeout):
+            async with asyncio.timeout(limit):
                 engine = await self._connect(self.url, tokenizer)
         except TimeoutError:
-            self.reason = f"server {self.url} did not answer within {self._connect_timeout:g} s"
+            self.reason = f"server {self.url} did not answer within {limit:g} s"
             return
         except TransientEngineError as error:
             self.reason, self.rest = str(error), max(self.rest, error.retry_after)
