@@ -6,7 +6,7 @@
 Run the same command again after any interruption: it goes on from the last checkpoint.
 """
 
-from .parser import parse, print_packaged_help, run
+from .parser import parse, run
 
 
 def kinds() -> tuple[type, ...]:
@@ -29,6 +29,5 @@ def train(script, training, model) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Train, from the last checkpoint if there is one."""
-    print_packaged_help("cdpo", args)
     arguments = parse("cdpo", kinds(), __doc__, args)
     run(lambda: train(*arguments), resume="Run the same command again to go on from the last checkpoint.")

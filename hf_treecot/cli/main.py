@@ -5,6 +5,8 @@ import importlib
 import sys
 from importlib.metadata import version
 
+from .packaged import packaged_help
+
 
 COMMANDS = {  # name -> what it does; the module of the same name has `main(args)`
     "demo": "the whole pipeline in small, offline: trees, training, evaluation, report",
@@ -66,6 +68,9 @@ def main(args: list[str] | None = None) -> int:
         near = difflib.get_close_matches(name, COMMANDS, n=3, cutoff=0.5) or list(COMMANDS)
         print(f"error: treecot has no command {name!r}: use {' or '.join(near)} (treecot --help)", file=sys.stderr)
         return 2
+    if {"-h", "--help"} & set(rest) and (text := packaged_help(name)):  # without imports that take seconds
+        print(text, end="")
+        return 0
     return importlib.import_module(f".{name}", __package__).main(rest) or 0
 
 

@@ -7,7 +7,6 @@ import copy
 import difflib
 import inspect
 import math
-import os
 import sys
 from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Callable
@@ -20,12 +19,11 @@ from trl import TrlParser
 
 from ..errors import EngineError, EnginesDownError, HubError, InvalidInputError
 from ..files import read_yaml
-from .packaged import find_config, packaged_help
+from .packaged import find_config
 
 
 PLAIN = {bool, int, float, str, list[str], NoneType}
 LONGEST_MESSAGE = 490  # characters
-WIDTH = 110  # columns of the help texts that come with the package
 
 
 class HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
@@ -181,24 +179,6 @@ def make_parser(command: str, arguments: type | tuple[type, ...], description: s
         "overrides it."
     )
     return parser
-
-
-def help_text(command: str, arguments: tuple[type, ...], description: str | None) -> str:
-    """What `--help` prints, at the width of those that come with the package."""
-    columns = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = str(WIDTH)
-    try:
-        return make_parser(command, arguments, description).format_help()
-    finally:
-        os.environ.pop("COLUMNS") if columns is None else os.environ.update(COLUMNS=columns)
-
-
-def print_packaged_help(command: str, args: list[str] | None) -> None:
-    """Where a command's arguments are those of a trainer, whose import takes seconds: print its help without it."""
-    args = sys.argv[1:] if args is None else args
-    if {"-h", "--help"} & set(args) and (text := packaged_help(command)):
-        print(text, end="")
-        sys.exit(0)
 
 
 def run(main: Callable[[], Any], resume: str = "") -> Any:
