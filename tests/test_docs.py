@@ -96,7 +96,8 @@ def place(tmp_path, monkeypatch, dataset, tiny_model_directory):
         shutil.copytree(tiny_model_directory, tmp_path / "runs" / "demo" / name)
     row = {"prompt": "What is 6 times 7?", "answer": "42", "verifier": "math", "completion": "\\boxed{41}"}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
-    (tmp_path / "my_problems.jsonl").write_text('{"question": "What is 6 times 7?", "final": "42"}\n' * 2)
+    rows = ('{"question": "What is 6 times 7?", "final": "42"}', '{"question": "What is 6 times 8?", "final": "48"}')
+    (tmp_path / "my_problems.jsonl").write_text("\n".join(rows))
     (yaml,) = re.findall(r"```yaml\n(# mine.yaml.*?)```", README, re.DOTALL)
     (tmp_path / "mine.yaml").write_text(small(yaml))
     for name, row in ROWS.items():

@@ -207,7 +207,8 @@ def test_repeated_problems_are_merged_and_contradictions_left_out_before_anythin
         ("Last?", "z"),
     ]
     path.write_text("".join(json.dumps({"prompt": prompt, "answer": answer}) + "\n" for prompt, answer in rows))
-    problems = load_problems(str(path))
+    assert len(load_problems(str(path))) == 5
+    problems = load_problems(str(path), merge_repeated=True)
     assert [(problem.problem_id, problem.answer) for problem in problems] == [("mine-0", "4"), ("mine-4", "z")]
     assert "1 rows that repeat an earlier one are left out" in caplog.text
     assert (

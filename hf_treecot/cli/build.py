@@ -138,6 +138,7 @@ def read_problems(arguments: ProblemArguments, seed: int) -> list[Problem]:
             limit=arguments.num_problems,
             seed=seed,
             allow_evaluation_only=arguments.allow_evaluation_only,
+            merge_repeated=True,
         )
     ]
     for verifier in {problem.verifier for problem in problems}:

@@ -32,6 +32,7 @@ def load_problems(
     limit: int | None = None,
     seed: int = 0,
     allow_evaluation_only: bool = False,
+    merge_repeated: bool = False,
 ) -> list[Problem]:
     """
     Load problems.
@@ -49,6 +50,8 @@ def load_problems(
         limit (`int`, *optional*): Take only the first so many; how many a generator makes (100 if not given).
         seed (`int`): Seed of a generator.
         allow_evaluation_only (`bool`): Load a dataset that nothing may be trained on, such as Multi-IF.
+        merge_repeated (`bool`): Take a problem that comes again only once, and leave it out where its answers differ;
+            both are said, with a warning. For trees; an evaluation takes a set as it is.
 
     Returns:
         `list[Problem]`: In the order of the source. Rows that no verifier can check are left out, with a warning.
@@ -76,10 +79,12 @@ def load_problems(
             f"problems {source!r}: this dataset ({how.license}) is for evaluation only; training data is not made "
             "from it unless allow_evaluation_only is set"
         )
-    return _read_rows(dataset, how, source, verifier, limit)
+    return _read_rows(dataset, how, source, verifier, limit, merge_repeated)
 
 
-def _read_rows(dataset, how: ProblemFormat, source: str, verifier: str | None, limit: int | None) -> list[Problem]:
+def _read_rows(
+    dataset, how: ProblemFormat, source: str, verifier: str | None, limit: int | None, merge_repeated: bool
+) -> list[Problem]:
     name = Path(source).stem if Path(source).exists() else source
     terms = dataset.info.license or how.license
     problems: list[Problem] = []
@@ -93,7 +98,7 @@ def _read_rows(dataset, how: ProblemFormat, source: str, verifier: str | None, l
             raise InvalidInputError(f"problems {source!r}: row {index}: {error}") from error
         found = _problems(row, index, how, checked_by, name, source, terms)
         left_out += not found
-        if how.answer:  # else equal prompts ask for different things
+        if merge_repeated and how.answer:  # else equal prompts ask for different things
             found = [problem for problem in found if asked.is_new(problem)]
         problems += found
     if left_out:
