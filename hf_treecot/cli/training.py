@@ -15,6 +15,7 @@ from trl import ModelConfig, get_peft_config, get_quantization_config
 from ..base import Problem
 from ..errors import InvalidInputError
 from ..files import fingerprint, write_atomically
+from ..hub.dataset import dataset_directory
 from ..hub.push import push_model
 from ..problems.loading import load_problems
 from ..starter.training import model_path
@@ -105,9 +106,8 @@ def load_rows(script: ScriptArguments, config_name: str) -> Dataset:
     Raises:
         InvalidInputError: There is no such dataset, configuration or split.
     """
-    within = Path(script.dataset) / "dataset"
-    try:
-        rows = load_dataset(str(within) if within.is_dir() else script.dataset, config_name, split=script.split)
+    try:  # a Hub name is a path that is not there, and so stays as it is
+        rows = load_dataset(str(dataset_directory(Path(script.dataset))), config_name, split=script.split)
     except (FileNotFoundError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InvalidInputError(

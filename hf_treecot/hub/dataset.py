@@ -168,6 +168,12 @@ class DatasetWriter:
             self._unfinished.rename(self.directory)
 
 
+def dataset_directory(directory: Path) -> Path:
+    """The dataset that a user means by a directory: that of a run, or the directory itself."""
+    within = directory / "dataset"
+    return within if within.is_dir() else directory
+
+
 def load_trees(
     source: Path | str, *, revision: str | None = None, on_malformed: Callable[[InvalidInputError], None] | None = None
 ) -> Iterator[Tree]:
@@ -187,7 +193,7 @@ def load_trees(
     if not Path(source).exists() and HUB_NAME.fullmatch(str(source)):
         path = download_dataset(str(source), "trees/*.parquet", revision)
     else:
-        path = Path(source) / "dataset" if (Path(source) / "dataset").is_dir() else Path(source)
+        path = dataset_directory(Path(source))
     if not (path / "trees").is_dir():
         raise InvalidInputError(
             f"trees {str(source)!r}: there is no dataset; give the directory of a finished run or user/name on the Hub"

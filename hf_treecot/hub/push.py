@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 from ..errors import InvalidInputError
 from ..starter.training import STARTER_IDENTITY
-from .dataset import FEATURES, load_trees, read_tables
+from .dataset import FEATURES, dataset_directory, load_trees, read_tables
 from .dataset_card import TreeStatistics, inline, write_card
 from .evaluation_results import read_results
 from .parquet_shards import MAX_SHARD_SIZE, check_test_fraction, write_shards
@@ -76,7 +76,7 @@ def push_trees(
         HubError: The Hub kept failing. Call it again.
     """
     run_dir = Path(run_dir)
-    dataset = run_dir / "dataset" if (run_dir / "dataset").is_dir() else run_dir
+    dataset = dataset_directory(run_dir)
     trees = load_trees(dataset)
     if not any(len(table) for table in read_tables(dataset, "trees")):
         raise InvalidInputError(f"run_dir={str(run_dir)!r}: the run is empty; build at least one tree first")

@@ -20,7 +20,7 @@ from huggingface_hub import HfFileSystem
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
 from ..errors import InvalidInputError
-from ..hub.dataset import tree_from_row
+from ..hub.dataset import dataset_directory, tree_from_row
 from ..mcts.tree import Tree
 
 
@@ -210,7 +210,7 @@ def open_trees(source: str, *, directories: bool = True, token: bool | None = No
 
 
 def _open_directory(directory: Path) -> TreeIndex:
-    dataset = directory / "dataset" if (directory / "dataset").is_dir() else directory
+    dataset = dataset_directory(directory)
     paths, preferences = (sorted(map(str, dataset.glob(f"{name}/*.parquet"))) for name in ("trees", "preference"))
     if not paths:
         raise InvalidInputError(
