@@ -87,10 +87,10 @@ def _read_rows(
 ) -> list[Problem]:
     name = Path(source).stem if Path(source).exists() else source
     terms = dataset.info.license or how.license
-    problems: list[Problem] = []
-    asked, left_out = _Asked(), 0
+    groups: dict[Any, list[Problem]] = {}  # of the same text, where those are merged
+    left_out = 0
     for index, row in enumerate(dataset):
-        if limit is not None and len(problems) >= limit:
+        if limit is not None and len(groups) >= limit:
             break
         try:
             checked_by = verifier or verifier_of_row(row.get("verifier") or how.verifier)
@@ -98,44 +98,37 @@ def _read_rows(
             raise InvalidInputError(f"problems {source!r}: row {index}: {error}") from error
         found = _problems(row, index, how, checked_by, name, source, terms)
         left_out += not found
-        if merge_repeated and how.answer:  # else equal prompts ask for different things
-            found = [problem for problem in found if asked.is_new(problem)]
-        problems += found
+        for problem in found:
+            text = " ".join(problem.prompt.split()), problem.verifier
+            # Without an answer column, equal prompts may ask for different things.
+            groups.setdefault(text if merge_repeated and how.answer else len(groups), []).append(problem)
     if left_out:
         logger.warning("problems %r: %d rows that no verifier can check are left out", source, left_out)
-    if asked.repeated:
-        logger.warning("problems %r: %d rows that repeat an earlier one are left out", source, asked.repeated)
-    if asked.contradicted:
-        problems = [problem for problem in problems if problem.problem_id not in asked.contradicted]
-        logger.warning(
-            "problems %r: %d problems are left out, since the same text has different answers (%s)",
-            source, len(asked.contradicted), ", ".join(list(asked.contradicted.values())[:3]),
-        )  # fmt: skip
+    problems = _merge(groups.values(), source)
     if not problems:
         raise InvalidInputError(f"problems {source!r}: no verifier can check any of its rows; choose another source")
     return problems[:limit]
 
 
-class _Asked:
-    """The problems of a source so far, to tell those that come again, with the same answer or with another one."""
-
-    def __init__(self):
-        self.seen: dict[tuple[str, str], Problem] = {}
-        self.repeated = 0
-        self.contradicted: dict[str, str] = {}
-
-    def is_new(self, problem: Problem) -> bool:
-        first = self.seen.setdefault((" ".join(problem.prompt.split()), problem.verifier), problem)
-        if first is problem:
-            return True
-        if first.answer == problem.answer:
-            self.repeated += 1
-        else:
-            self.contradicted.setdefault(
-                first.problem_id,
-                f"{first.problem_id}: {first.answer[:40]!r}, {problem.problem_id}: {problem.answer[:40]!r}",
-            )
-        return False
+def _merge(groups: Iterable[list[Problem]], source: str) -> list[Problem]:
+    """The first problem of every group of the same text; none of one whose answers differ. What goes is said."""
+    agreed, contradicted = [], []
+    for group in groups:
+        (agreed if len({problem.answer for problem in group}) == 1 else contradicted).append(group)
+    if repeated := sum(len(group) - 1 for group in agreed):
+        logger.warning("problems %r: %d rows that repeat an earlier one are left out", source, repeated)
+    if contradicted:
+        examples = [
+            problem
+            for group in contradicted[:3]
+            for problem in (group[0], next(other for other in group if other.answer != group[0].answer))
+        ]
+        shown = (f"{problem.problem_id}: {problem.answer[:40]!r}" for problem in examples)
+        logger.warning(
+            "problems %r: %d problems are left out, since the same text has different answers (%s)",
+            source, len(contradicted), ", ".join(shown),
+        )  # fmt: skip
+    return [group[0] for group in agreed]
 
 
 def check_unique(problems: Iterable[Problem]) -> None:
