@@ -14,7 +14,6 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
-import yaml
 from trl import TrlParser
 
 from ..errors import EngineError, EnginesDownError, HubError, InvalidInputError
@@ -144,7 +143,7 @@ def parse(
         fail("--config needs the path of a YAML file, or the name of a packaged one (treecot configs lists them)")
     except OSError as error:
         fail(f"config {error.filename!r} cannot be read ({error.strerror}): give the path of a YAML file")
-    except (InvalidInputError, ValueError, TypeError, yaml.YAMLError) as error:  # or what a dataclass refuses
+    except (ValueError, TypeError) as error:  # an InvalidInputError is a ValueError
         fail(" ".join(str(error).split()))
     return tuple(parsed) if isinstance(arguments, tuple) else parsed[0]
 

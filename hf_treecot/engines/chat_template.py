@@ -24,7 +24,8 @@ def render_messages(tokenizer, messages: list[dict[str, str]]) -> str:
     Raises:
         InvalidInputError: The template fails.
     """
-    messages = [{**m, "content": escape_control_tokens(m["content"], _control_tokens(tokenizer))} for m in messages]
+    tokens = _control_tokens(tokenizer)
+    messages = [{**message, "content": escape_control_tokens(message["content"], tokens)} for message in messages]
     system = messages[0]["content"] if messages[0]["role"] == "system" and len(messages) > 1 else ""
     try:
         text = _apply(tokenizer, messages)

@@ -308,14 +308,9 @@ class _Search:
         return self._cut(completion)
 
     def _cut(self, completion: Completion) -> Completion:
-        """
-        A thought ends where the model opens or closes any tag, whether or not the engine stopped there; in what is
-        left, control tokens are text.
-        """
+        """A thought ends where the model opens or closes any tag, whether or not the engine stopped there."""
         cut = min((i for tag in self.tags if (i := completion.text.find(tag)) >= 0), default=None)
-        if cut is not None:
-            completion = replace(completion, text=completion.text[:cut], finish_reason="stop")
-        return replace(completion, text=escape_control_tokens(completion.text))
+        return completion if cut is None else replace(completion, text=completion.text[:cut], finish_reason="stop")
 
     def _node(self, spec: ThoughtSpec, sample: int, completion: Completion, parent: int, simulation: int) -> Node:
         unfinished = completion.finish_reason == "length" and not spec.continue_unfinished
@@ -323,7 +318,7 @@ class _Search:
         return Node(
             kind=spec.kind,
             tag=spec.tag,
-            text=f"{spec.prefills[sample % len(spec.prefills)]}{completion.text}".strip(),
+            text=escape_control_tokens(f"{spec.prefills[sample % len(spec.prefills)]}{completion.text}".strip()),
             parent=parent,
             role=spec.role,
             simulation=simulation,

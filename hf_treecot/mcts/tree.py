@@ -191,7 +191,7 @@ class Tree:
                 provenance=dict(record["provenance"]),
                 **{name: record["statistics"][name] for name in ("requests", "prompt_tokens", "generated_tokens")},
             )
-        except (KeyError, TypeError, ValueError, AttributeError, InvalidInputError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInputError(
                 f"tree {_name(record)}: malformed ({type(error).__name__}: {str(error)[:100]}); remove it"
             ) from error

@@ -16,6 +16,7 @@ from ..building.builder import BuildReport
 def summary(report: BuildReport) -> list[tuple[str, str]]:
     """The figures of a build, each with its name, in order."""
     sums, trees = Counter(report.statistics), max(report.trees, 1)
+    unverifiable = [("chains that no verifier could judge", f"{sums['unverifiable']}")]
     return [
         ("trees", f"{report.trees}"),
         ("  with a right chain", f"{report.with_right} ({report.with_right / trees:.0%})"),
@@ -23,7 +24,7 @@ def summary(report: BuildReport) -> list[tuple[str, str]]:
         ("problems that failed", f"{len(report.failures)}"),
         ("right / wrong chains", f"{sums['right']} / {sums['wrong']}"),
         ("chains without an answer", f"{sums['dead_ends']}"),
-        *[("chains that no verifier could judge", f"{sums['unverifiable']}")] * (sums["unverifiable"] > 0),
+        *(unverifiable if sums["unverifiable"] else []),
         ("simulations", f"{sums['simulations']}"),
         ("thoughts asked / from the journal", f"{report.asked} / {report.replayed}"),
         ("generated tokens", f"{sums['generated_tokens']}"),
