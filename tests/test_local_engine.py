@@ -89,7 +89,7 @@ async def at_once(engine, todo):
 
 @pytest.mark.parametrize("name", CONFIGS)
 async def test_completions_do_not_depend_on_the_batch(tokenizer, name):
-    todo = requests(60)
+    todo = requests(30)
     results = []
     for run, options in (
         (one_by_one, {"path_cache_bytes": 0}),
@@ -161,6 +161,7 @@ async def finished(engine, todo):
     return [(r.text, r.finish_reason, r.tokens) if isinstance(r, Completion) else type(r) for r in results]
 
 
+@pytest.mark.training
 async def test_a_forward_that_raises_at_random_steps_fails_no_other_request(tokenizer):
     """In the last layer, so that the first ones have written their keys; once, or twice so that a retry fails too."""
     todo = [replace(r, max_new_tokens=min(r.max_new_tokens, 8)) for r in requests(6, seed=3)]
