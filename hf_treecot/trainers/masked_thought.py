@@ -11,6 +11,7 @@ from trl import SFTConfig, SFTTrainer
 
 from ..errors import InvalidInputError
 from .model_card import MASKED_THOUGHT_PAPER
+from .precision import check_trainable_weights
 from .trl_compat import describe, tokenizer_of
 
 
@@ -74,8 +75,8 @@ class MaskedThoughtTrainer(SFTTrainer):
     mask token, else its padding token. Masks are drawn from torch's global generator, whose state checkpoints hold.
 
     Raises:
-        InvalidInputError: Rows in which the question cannot be told from the completion, or a tokenizer with no token
-            that can serve as a mask, or another configuration.
+        InvalidInputError: Rows in which the question cannot be told from the completion, a tokenizer with no token
+            that can serve as a mask, weights in which steps are lost, or another configuration.
 
     Example:
 
@@ -98,6 +99,7 @@ class MaskedThoughtTrainer(SFTTrainer):
             method = f"SFT with masked thoughts (probability {args.mask_thoughts:g})"
             describe(self, method, MASKED_THOUGHT_PAPER, ["trl", "sft", "masked-thought"])
         super().__init__(model, args, **kwargs)
+        check_trainable_weights(self)
         if not args.mask_thoughts:
             return
         if not self.completion_only_loss and not args.assistant_only_loss:

@@ -11,6 +11,7 @@ from transformers.utils import logging
 from ..errors import InvalidInputError
 from .model_card import add_training_sections
 from .pair_config import PairConfig
+from .precision import check_trainable_weights
 from .preference_data import check_rows, check_tokens
 from .tree_batches import TreeBatchSampler, TreeCollator
 from .tree_packing import attention_mask, packing_obstacle
@@ -48,7 +49,8 @@ class PairTrainer(DPOTrainerHooks):
 
     Raises:
         InvalidInputError: Rows that cannot be learnt from, too many rows that `max_length` cuts (of a stream, neither
-            is known), images, or `tree_packing="on"` with a model that does not allow it.
+            is known), images, weights in which steps are lost, or `tree_packing="on"` with a model that does not allow
+            it.
     """
 
     config_class = PairConfig
@@ -102,6 +104,7 @@ class PairTrainer(DPOTrainerHooks):
         self.is_packing: bool | None = None  # not decided yet
         super().__init__(model, ref_model, args, **kwargs)
         self.refuse_images()
+        check_trainable_weights(self)
         self.decide_packing()
 
     def default_config(self, model) -> PairConfig:

@@ -5,6 +5,7 @@ TRL moves its internals often. When its ceiling in `pyproject.toml` is raised, t
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -85,6 +86,14 @@ class DPOTrainerHooks(ModelCardFacts, DPOTrainer):
         """
         if self._is_vision_dataset:
             raise InvalidInputError("the train dataset has images: this loss is for text alone; use trl.DPOTrainer")
+
+    def create_accelerator_and_postprocess(self):
+        """As in transformers; but FSDP2 gives float32 outputs: a chain's sum in bfloat16 is wrong by tens of nats."""
+        super().create_accelerator_and_postprocess()
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        policy = getattr(plugin, "mixed_precision_policy", None)
+        if hasattr(policy, "output_dtype"):  # FSDP1's has none
+            plugin.mixed_precision_policy = replace(policy, output_dtype=torch.float32)
 
     def add_metric(self, mode: str, name: str, value: float) -> None:
         """Add a figure to those that are averaged in the next row of the log."""
