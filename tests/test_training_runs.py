@@ -73,3 +73,14 @@ def test_two_processes_have_the_loss_of_one(tmp_path):
     launch(path, tmp_path / "parts.json", 2, **{**saving, "max_steps": 5})
     resumed = launch(path, tmp_path / "parts.json", 2, resume="checkpoint-5", **saving)
     assert resumed["losses"][-1] == pytest.approx(two["losses"][-1], rel=1e-5)
+
+
+def test_fsdp_in_bfloat16_has_the_losses_of_plain_processes(tmp_path):
+    """Log-probabilities that were summed in bfloat16 would be far off."""
+    path = save_tiny(tmp_path / "model")
+    settings = {"per_device_train_batch_size": 4, "max_steps": 3, "bf16": True, "gradient_checkpointing": False}
+    plain = launch(path, tmp_path / "plain.json", 2, **settings)
+    wrap = {"fsdp_version": 2, "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"]}
+    sharded = launch(path, tmp_path / "sharded.json", 2, fsdp="full_shard auto_wrap", fsdp_config=wrap, **settings)
+    assert sharded["processes"] == 2
+    assert sharded["losses"] == pytest.approx(plain["losses"], rel=1.5e-3)

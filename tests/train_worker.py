@@ -4,6 +4,8 @@ import json
 import sys
 from pathlib import Path
 
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import DistributedType
 from datasets import concatenate_datasets
 from transformers import AutoModelForCausalLM
 
@@ -12,12 +14,29 @@ from hf_treecot.trainers import JointSFTDPOConfig, JointSFTDPOTrainer
 from .tiny_models import tiny_tokenizer, token_pairs
 
 
+def allow_fsdp_on_cpus() -> None:
+    """accelerate takes FSDP for types of GPUs alone; torch shards over gloo just as well."""
+    initialize = AcceleratorState.__init__
+
+    def initialize_with_fsdp(self, *args, fsdp_plugin=None, **kwargs):
+        initialize(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
+        if fsdp_plugin is not None and PartialState().distributed_type == DistributedType.MULTI_CPU:
+            self.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+            if self._mixed_precision != "no":
+                fsdp_plugin.set_mixed_precision(self._mixed_precision)
+            self.fsdp_plugin = fsdp_plugin
+
+    AcceleratorState.__init__ = initialize_with_fsdp
+
+
 def main(path: str, output: str, changes: str) -> None:
     """Train, and write the losses."""
-    changes = {"max_steps": 4, "save_strategy": "no", **json.loads(changes)}
+    changes = {"max_steps": 4, "save_strategy": "no", "bf16": False, **json.loads(changes)}
+    if "fsdp" in changes:
+        allow_fsdp_on_cpus()
     resume = changes.pop("resume", None)
     arguments = JointSFTDPOConfig(
-        output_dir=f"{output}.run", learning_rate=1e-2, lr_scheduler_type="constant", report_to="none", bf16=False,
+        output_dir=f"{output}.run", learning_rate=1e-2, lr_scheduler_type="constant", report_to="none",
         use_cpu=True, disable_tqdm=True, logging_steps=1, max_length=None, optim="sgd", **changes,
     )  # fmt: skip
     data = concatenate_datasets([token_pairs(6, 4), token_pairs(2, 3, seed=9)])
