@@ -11,8 +11,9 @@ def check_trainable_weights(trainer: Trainer) -> None:
     """
     Refuse weights in which the steps of fine-tuning are lost.
 
-    A bfloat16 weight has 8 bits: at a learning rate of 1e-6 nearly every step is rounded away. FSDP2 and DeepSpeed
-    keep float32 masters of their own; adapters have learning rates that bfloat16 can hold.
+    A bfloat16 weight has 8 bits: at a learning rate of 1e-6 nearly every step is rounded away. With mixed
+    precision, FSDP and DeepSpeed keep float32 masters of their own; TRL itself puts quantized models' adapters, which
+    have larger learning rates, into bfloat16.
 
     Args:
         trainer (`~transformers.Trainer`): With its model.

@@ -88,7 +88,7 @@ class DPOTrainerHooks(ModelCardFacts, DPOTrainer):
             raise InvalidInputError("the train dataset has images: this loss is for text alone; use trl.DPOTrainer")
 
     def create_accelerator_and_postprocess(self):
-        """As in transformers; but FSDP2 gives float32 outputs: a chain's sum in bfloat16 is wrong by tens of nats."""
+        """As in transformers; but FSDP2 gives float32 outputs: in bfloat16 a long chain is off by tens of nats."""
         super().create_accelerator_and_postprocess()
         plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
         policy = getattr(plugin, "mixed_precision_policy", None)
