@@ -40,17 +40,20 @@ MARKS = {
 }  # fmt: skip
 
 
+def marks_of(path):
+    """The marks that all tests of a file have."""
+    return [mark for mark, files in MARKS.items() if path.stem in files]
+
+
 def pytest_ignore_collect(collection_path, config):
     """A file that `-m "not …"` leaves out as a whole is not imported either: some take seconds to import."""
-    left_out = (files for mark, files in MARKS.items() if f"not {mark}" in config.option.markexpr)
-    return any(collection_path.stem in files for files in left_out) or None
+    return any(f"not {mark}" in config.option.markexpr for mark in marks_of(collection_path)) or None
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        for mark, files in MARKS.items():
-            if item.path.stem in files:
-                item.add_marker(getattr(pytest.mark, mark))
+        for mark in marks_of(item.path):
+            item.add_marker(getattr(pytest.mark, mark))
 
 
 def pytest_unconfigure(config):

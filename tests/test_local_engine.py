@@ -87,9 +87,10 @@ async def at_once(engine, todo):
     return list(await asyncio.gather(*(engine.generate(request) for request in todo)))
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", CONFIGS)
 async def test_completions_do_not_depend_on_the_batch(tokenizer, name):
-    todo = requests(30)
+    todo = requests(60)
     results = []
     for run, options in (
         (one_by_one, {"path_cache_bytes": 0}),

@@ -178,3 +178,12 @@ def test_what_cannot_be_masked_is_refused(path, tmp_path):
         InvalidInputError, match="args is a SFTConfig: MaskedThoughtTrainer needs a MaskedThoughtConfig"
     ):
         MaskedThoughtTrainer(path, args=SFTConfig(**settings(tmp_path)), train_dataset=chats())
+
+
+def test_half_weights_are_refused_without_masking_too(path, tmp_path):
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
+    with pytest.raises(InvalidInputError, match="bfloat16.*dtype=float32"):
+        MaskedThoughtTrainer(
+            model, args=MaskedThoughtConfig(**settings(tmp_path)), train_dataset=chats(),
+            processing_class=tiny_tokenizer(),
+        )  # fmt: skip
