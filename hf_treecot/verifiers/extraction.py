@@ -19,7 +19,8 @@ FINAL = re.compile(
 )
 STATED = re.compile(
     r"(?:\b(?:the|so|thus|therefore)\s+)?(?:\b(?:correct|right|final)\s+)?\banswer(?:s)?"
-    r"(?:\s+(?:is|are|should be|must be|would be|will be|equals|comes out to)\b(?:[*_]*:)?|[*_]*\s*[:：]|"
+    r"(?:\s+(?:is|are|should be|must be|would be|will be|equals|comes out to)\b"
+    r"(?:\s+(?:exactly|simply|just)\b)?(?:[*_]*:)?|[*_]*\s*[:：]|"
     r"(?=\s*(?:\$|\\\(|\\\[)))|"
     r"\*\*\s*(?:final\s+)?answer\s*\*\*|答案(?:是|为|：|:)|(?:\A|(?<=\n))A\s*:",
     re.IGNORECASE,
@@ -35,7 +36,7 @@ DENIES_BOX = re.compile(
     re.IGNORECASE,
 )
 EMPTY = re.compile(r"(?:\s|~|\?|\\?_|\.|\\[,;:! ]|\\(?:q?quad|ldots|dots|square|Box)\b|\\[hv]?phantom\s*\{[^{}]*\})*")
-SENTENCE_END = re.compile(r"[.;](?=\s|$)|\n|。|；")
+SENTENCE_END = re.compile(r"[.;](?=\s|$)|\n|。|；|(?<=[\d})$]),? \(?(?:because|since)\b")
 CLOSING = re.compile(r"[*_`]+(?=\s)")
 WRAPPED = re.compile(r"(\*{1,3}|_{1,3}|`{1,3})(\S(?:.*\S)?)\1", re.DOTALL)
 LOOK_BACK = 40  # characters

@@ -139,7 +139,7 @@ def answer_key(text: str, verifier: str) -> str | None:
         return stated
     from .math_notation import normalize, split_unit
 
-    key = re.sub(r"\s+|(?<=\d),(?=\d{3}(?!\d))", "", split_unit(normalize(stated))[0]).casefold()
+    key = re.sub(r"\s+|(?<=\d),(?=\d{3}(?!\d))", "", split_unit(normalize(stated), "")[0]).casefold()
     return str(_as_fraction(key) if RATIONAL.fullmatch(key) else key)
 
 

@@ -14,7 +14,6 @@ from .extraction import candidate_answers
 from .math_comparison import LIST, NAME, is_equal, is_huge, is_near, parse, split_list
 from .math_notation import (
     ASKS_FOR_PERCENT,
-    CHANGES,
     CLOCK,
     PERCENT,
     PERCENTAGE,
@@ -24,9 +23,10 @@ from .math_notation import (
     plain,
     split_unit,
 )
+from .units import disagree, is_unit
 
 
-VERSION = f"3 (math-verify {version('math-verify')})"
+VERSION = f"4 (math-verify {version('math-verify')})"
 # It warns once that its own time limits are off: ours are harder.
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 
@@ -107,12 +107,18 @@ def _reason(answer: str, gold: str, word: str, question: str) -> str:
         reasons = [_reason(part, gold, word, question) for part in parts]
         return "right" if "right" in reasons and is_near(*map(str.strip, parts)) else "unparseable"
     gold = NAMES.sub("", gold, count=1)
-    (gold, gold_unit), (answer, unit) = split_unit(gold), split_unit(answer)
-    if UNREADABLE.search(answer) or UNEQUAL.search(answer) or is_huge(answer) or _has_words(answer):
+    gold, gold_unit = split_unit(gold)
+    answer, unit = split_unit(answer, f"{question} {gold} {gold_unit}")
+    if (
+        UNREADABLE.search(answer)
+        or UNEQUAL.search(answer)
+        or is_huge(answer)
+        or _has_words(answer, f"{question} {gold} {gold_unit}")
+    ):
         return "unparseable"
     if bool(ELLIPSIS.search(answer)) or bool(ELLIPSIS.search(gold)):
         return "right" if _compact(gold) == _compact(answer) else "unparseable"
-    if gold_unit and unit and _power(gold_unit) != _power(unit):
+    if (gold_unit and unit and _power(gold_unit) != _power(unit)) or disagree(unit, gold_unit, question):
         return "wrong"
     if PERCENT.search(gold) and not PERCENT.search(answer) and re.fullmatch(r"[-+]?\d+(?:\.\d+)?", answer):
         answer += r"\%" if is_equal(PERCENT.sub("", gold), answer) else ""
@@ -140,15 +146,15 @@ def _compare_clocks(gold: re.Match, answer: str) -> str:
     return "right" if numbers[0] == numbers[1] and (halves[0] == halves[1] or "" in halves) else "wrong"
 
 
-def _has_words(answer: str) -> bool:
+def _has_words(answer: str, context: str) -> bool:
     """Whether words stand in a formula that could change what it says."""
     outside = LIST.sub(" ", answer)
-    texts = [text.strip() for text in TEXT.findall(outside)]
+    texts = [text.strip() for text in TEXT.findall(outside) if re.search(r"\w", text)]
     if TEXT.fullmatch(answer):
         return False
-    return any(re.search(r"\d", text) or CHANGES.search(text) for text in texts) or bool(
-        re.search(r"(?<![\\A-Za-z])[A-Za-z]{2,} [A-Za-z]{2,}", TEXT.sub(" ", answer))
-    )
+    return any(
+        re.search(r"\d", text) or not is_unit(text, context) for text in texts if re.search(r"\w", text)
+    ) or bool(re.search(r"(?<![\\A-Za-z])[A-Za-z]{2,} [A-Za-z]{2,}", TEXT.sub(" ", answer)))
 
 
 def _power(unit: str) -> str:

@@ -6,6 +6,8 @@ and cannot be read (`5 and a half`, `42 (not 43)`) is found, so that it can be r
 
 import re
 
+from .units import CHANGES, is_unit
+
 
 SYMBOLS = {
     "−": "-", "–": "-", "‒": "-", "‑": "-", "×": r"\times ", "·": r"\cdot ", "÷": r"\div ", "π": r"\pi ",
@@ -14,7 +16,7 @@ SYMBOLS = {
     r"\ne": r"\neq ", "<=": r"\le ", ">=": r"\ge ", "∪": r"\cup ",
     "∈": r"\in ", "％": r"\%", "≡": r"\equiv ", "…": r"\ldots ", r"\!": "", r"\dfrac": r"\frac",
     r"\tfrac": r"\frac", r"\cfrac": r"\frac", r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lt": "<", r"\gt": ">",
-    "、": ", ", "，": ", ", "：": ":",
+    r"\varnothing": r"\emptyset ", "∅": r"\emptyset ", "、": ", ", "，": ", ", "：": ":",
 }  # fmt: skip
 SYMBOL = re.compile(
     "|".join(re.escape(s) + (r"(?![a-zA-Z])" if s[0] == "\\" and s[-1].isalpha() else "") for s in SYMBOLS)
@@ -27,6 +29,9 @@ STYLE = re.compile(
 LETTER = re.compile(r"\\(?:mathrm|operatorname|text)\s*\{\s*([eid])\s*\}(?=\s*(?:[}^+*/)\]-]|$))")
 SPACE = re.compile(r"(?<!\\)\\[,;: ]|\\q?quad\b|(?<!\\)~|[\u00a0\u2000-\u200a\u202f]|\s+")
 DELIMITERS = re.compile(r"\$+(.*?)\$+|\\\((.*)\\\)|\\\[(.*)\\\]", re.DOTALL)
+# `$7$ m/s`: a formula, and its unit outside of it.
+FORMULA_AND_WORDS = re.compile(r"\$+([^$]*\d[^$]*)\$+(?= ?[A-Za-z(\\])")
+ROOT = re.compile(r"√ ?(\d+(?:\.\d+)?|[a-z]|\([^()]*\)|\{[^{}]*\})")
 CELL = re.compile(r"(?<!\\)&|\\\\(?![a-zA-Z])")
 TIMES_I = re.compile(r"(?<=\d)\s*\\cdot\s*i\b")
 THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3}(?:(?:\{,\}|, ?)\d{3}(?!\d)| \d{3}(?!\d))+)(?!\d| \d)")
@@ -49,13 +54,6 @@ UNIT = re.compile(
     rf"| (\(?[A-Za-z][A-Za-z/.-]*(?: [A-Za-z/.-]+){{0,3}}\)?){POWER})$"
 )
 DEGREES = re.compile(r" ?\^ ?\{? ?\\circ ?\}?$")
-# Words that are not units, and change what the number before them says.
-CHANGES = re.compile(
-    r"\b(?:and|or|nor|no|not|isn|if|than|to|dozens?|scores?|half|halves|quarters?|thirds?|times|plus|minus|pi|mod|over|"
-    r"squared|cubed|is|are|was|wrong|incorrect|false|but|rather|instead|about|more|less|fewer|least|most|percent|"
-    r"one|two|three|four|five|six|seven|eight|nine|ten|hundred|thousand|million|billion|trillion|negative)\b",
-    re.IGNORECASE,
-)
 MEMBER = re.compile(r"^[A-Za-z](?:_\{?\w+\}?)? ?\\in(?![a-z]) ?")
 WHOLE = re.compile(r"[-+]?\d{1,400}", re.ASCII)
 MIXED = re.compile(r"(?<![\d.])(\d+) (\d+) ?/ ?(\d+)")
@@ -67,10 +65,13 @@ CLOCK = re.compile(
 def normalize(answer: str) -> str:
     """An answer in the notation that math-verify reads: one kind of spaces, no delimiters, separators or styles."""
     answer = re.sub(r",\s*\\!\s*", "{,}", INVISIBLE.sub("", answer))
+    answer = ROOT.sub(lambda match: rf"\sqrt{{{match.group(1).strip('(){}')}}}", answer)
     answer = SYMBOL.sub(lambda match: SYMBOLS[match.group()], answer)
     answer = SPACE.sub(" ", STYLE.sub("", LAYOUT.sub("", answer))).strip()
     if whole := DELIMITERS.fullmatch(answer):
         answer = next(group for group in whole.groups() if group is not None)
+    elif first := FORMULA_AND_WORDS.match(answer):
+        answer = first.group(1) + " " + answer[first.end() :].lstrip()
     if whole := re.fullmatch(r"\{((?:[^{}]|\{[^{}]*\})*)\}", answer.strip()):  # of a style that was taken away
         answer = whole.group(1)
     if (whole := TEXT.fullmatch(answer.strip())) and re.fullmatch(r"[-+]?[\d.,]+", whole.group(1).strip()):
@@ -104,18 +105,25 @@ def _magnitude(match: re.Match) -> str:
     return rf" \times 10^{{{MAGNITUDES[match.group(1).lower()]}}}{rest}"
 
 
-def split_unit(answer: str) -> tuple[str, str]:
-    """A normalized answer without the unit at its end, and the unit: `("5", "cm^2")`."""
+def split_unit(answer: str, context: str | None = None) -> tuple[str, str]:
+    """
+    A normalized answer without the unit at its end, and the unit: `("5", "cm^2")`.
+
+    Args:
+        answer (`str`): A normalized answer.
+        context (`str`, *optional*): The question and the gold answer, whose words are units as well. None for a gold
+            answer itself, of which every word is believed that does not change the number.
+    """
     answer = DEGREES.sub("", answer)
     match = UNIT.search(answer) if "\\int" not in answer else None  # `x dx` is not a unit
     if match is None:
         return answer, ""
     name, inner, outer, bare, power = match.groups()
     words = (name or bare).strip(" ()")
-    if CHANGES.search(words):
+    if CHANGES.search(words) if context is None else not is_unit(words, context):
         return answer, ""
     exponent = inner or outer or power
-    return answer[: match.start()], f"{words.lower()}^{exponent}" if exponent else words.lower()
+    return answer[: match.start()], f"{words}^{exponent}" if exponent else words
 
 
 def plain(text: str) -> str:
