@@ -31,11 +31,11 @@ space: install
 
 # Two processes: a file's tests stay together, since they share what is slow to make.
 test: install browser
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # Everything but browsers, servers and training, in less than a minute.
 test-fast: install
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not browser and not servers and not training"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not browser and not servers and not training"
 
 # Chromium for the tests of the Space: one that is there, else Debian's, else Playwright's own.
 browser: install

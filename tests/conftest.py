@@ -54,6 +54,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         for mark in marks_of(item.path):
             item.add_marker(getattr(pytest.mark, mark))
+    items.sort(key=lambda item: not marks_of(item.path))  # long files first, so that no process waits for the last
 
 
 def pytest_unconfigure(config):

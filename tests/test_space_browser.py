@@ -19,6 +19,7 @@ import pytest
 gradio = pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
+expect.set_options(timeout=30_000)  # of a busy machine: a page that is ready is waited for no longer
 
 from hf_treecot.selection.judgements import JudgementLog, read_events  # noqa: E402
 from hf_treecot.space import app, talk  # noqa: E402

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -49,38 +48,53 @@ def test_a_run_resumes_with_the_same_losses(tmp_path):
     assert resumed[-3:] == pytest.approx(whole[-3:], rel=1e-6)
 
 
-def launch(path, output, num_processes, **changes):
+def launch(path, directory, num_processes, runs):
+    """Runs of one launch, one after the other: starting processes takes longer than they do."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={num_processes}", "-m",
-        "tests.train_worker", path, str(output), json.dumps(changes),
+        "tests.train_worker", path, str(directory), json.dumps(runs),
     ]  # fmt: skip
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert result.returncode == 0, result.stderr[-3000:]
-    return json.loads(Path(output).read_text())
+    return {name: json.loads((directory / f"{name}.json").read_text()) for name in runs}
 
 
-def test_two_processes_have_the_loss_of_one(tmp_path):
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory):
+    """Results of runs in one process and in two, by name."""
+    directory = tmp_path_factory.mktemp("launched")
+    path = save_tiny(directory / "model")
     # Eight batches, six of 4 pairs and two of 3: six steps are an epoch and a half.
-    path = save_tiny(tmp_path / "model")
     settings = {"per_device_train_batch_size": 4, "max_steps": 6}
-    one = launch(path, tmp_path / "one.json", 1, gradient_accumulation_steps=2, **settings)
-    two = launch(path, tmp_path / "two.json", 2, **settings)
+    saving = {**settings, "save_strategy": "steps", "save_steps": 5}
+    mixed = {"per_device_train_batch_size": 4, "max_steps": 3, "bf16": True, "gradient_checkpointing": False}
+    wrap = {"fsdp_version": 2, "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"]}
+    one = launch(path, directory, 1, {"one": {"gradient_accumulation_steps": 2, **settings}})
+    two = launch(
+        path, directory, 2,
+        {
+            "two": settings,
+            "parts": {**saving, "max_steps": 5},
+            "resumed": {**saving, "resume": "parts/checkpoint-5"},
+            "mixed": mixed,
+            "sharded": {**mixed, "fsdp": "full_shard auto_wrap", "fsdp_config": wrap},
+        },
+    )  # fmt: skip
+    return {**one, **two}
+
+
+def test_two_processes_have_the_loss_of_one(launched):
+    one, two = launched["one"], launched["two"]
     assert (one["processes"], two["processes"]) == (1, 2)
     assert two["losses"] == pytest.approx(one["losses"], rel=1e-4)
-    # Resumed within the second epoch, it sees the batches of that epoch.
-    saving = {**settings, "save_strategy": "steps", "save_steps": 5}
-    launch(path, tmp_path / "parts.json", 2, **{**saving, "max_steps": 5})
-    resumed = launch(path, tmp_path / "parts.json", 2, resume="checkpoint-5", **saving)
-    assert resumed["losses"][-1] == pytest.approx(two["losses"][-1], rel=1e-5)
 
 
-def test_fsdp_in_bfloat16_has_the_losses_of_plain_processes(tmp_path):
+def test_two_processes_resumed_within_the_second_epoch_see_the_batches_of_that_epoch(launched):
+    assert launched["resumed"]["losses"][-1] == pytest.approx(launched["two"]["losses"][-1], rel=1e-5)
+
+
+def test_fsdp_in_bfloat16_has_the_losses_of_plain_processes(launched):
     """Summed in bfloat16, log-probabilities of even these short chains are off by more than the bound."""
-    path = save_tiny(tmp_path / "model")
-    settings = {"per_device_train_batch_size": 4, "max_steps": 3, "bf16": True, "gradient_checkpointing": False}
-    plain = launch(path, tmp_path / "plain.json", 2, **settings)
-    wrap = {"fsdp_version": 2, "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"]}
-    sharded = launch(path, tmp_path / "sharded.json", 2, fsdp="full_shard auto_wrap", fsdp_config=wrap, **settings)
-    assert sharded["processes"] == 2
-    assert sharded["losses"] == pytest.approx(plain["losses"], rel=1.5e-3)
+    assert launched["sharded"]["processes"] == 2
+    assert launched["sharded"]["losses"] == pytest.approx(launched["mixed"]["losses"], rel=1.5e-3)

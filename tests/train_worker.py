@@ -1,4 +1,4 @@
-"""A training run in processes of its own, for tests: `torchrun -m tests.train_worker MODEL OUTPUT.json CHANGES`."""
+"""Training runs in processes of their own, for tests: `torchrun -m tests.train_worker MODEL DIRECTORY RUNS`."""
 
 import json
 import sys
@@ -29,14 +29,19 @@ def allow_fsdp_on_cpus() -> None:
     AcceleratorState.__init__ = initialize_with_fsdp
 
 
-def main(path: str, output: str, changes: str) -> None:
-    """Train, and write the losses."""
-    changes = {"max_steps": 4, "save_strategy": "no", "bf16": False, **json.loads(changes)}
-    if "fsdp" in changes:
-        allow_fsdp_on_cpus()
+def main(path: str, directory: str, runs: str) -> None:
+    """Train once for every name and changes of `runs`, one after the other, and write the losses of each."""
+    allow_fsdp_on_cpus()
+    for name, changes in json.loads(runs).items():
+        AcceleratorState._reset_state()  # of precision and sharding: the processes stay as they are
+        train(path, Path(directory), name, {"max_steps": 4, "save_strategy": "no", "bf16": False, **changes})
+
+
+def train(path: str, directory: Path, name: str, changes: dict) -> None:
+    """Train, and write the losses to NAME.json; `resume` is a checkpoint of a run that is named before the slash."""
     resume = changes.pop("resume", None)
     arguments = JointSFTDPOConfig(
-        output_dir=f"{output}.run", learning_rate=1e-2, lr_scheduler_type="constant", report_to="none",
+        output_dir=f"{directory}/{name}", learning_rate=1e-2, lr_scheduler_type="constant", report_to="none",
         use_cpu=True, disable_tqdm=True, logging_steps=1, max_length=None, optim="sgd", **changes,
     )  # fmt: skip
     data = concatenate_datasets([token_pairs(6, 4), token_pairs(2, 3, seed=9)])
@@ -44,10 +49,11 @@ def main(path: str, output: str, changes: str) -> None:
         AutoModelForCausalLM.from_pretrained(path), args=arguments, train_dataset=data,
         processing_class=tiny_tokenizer(),
     )  # fmt: skip
-    trainer.train(resume_from_checkpoint=resume and f"{output}.run/{resume}")
+    trainer.train(resume_from_checkpoint=resume and f"{directory}/{resume}")
     if trainer.is_world_process_zero():
         losses = [log["loss"] for log in trainer.state.log_history if "loss" in log]
-        Path(output).write_text(json.dumps({"losses": losses, "processes": trainer.accelerator.num_processes}))
+        result = {"losses": losses, "processes": trainer.accelerator.num_processes}
+        (directory / f"{name}.json").write_text(json.dumps(result))
 
 
 if __name__ == "__main__":
