@@ -34,7 +34,9 @@ def make(trainer_class, path, tmp_path, data=None, model=None, **changes):
     model = model or AutoModelForCausalLM.from_pretrained(path, dtype=changes.pop("dtype", torch.float32))
     # Not the policy itself: at the start all log-ratios would be 0, and much of the loss untested.
     with_reference = not peft_config and trainer_class is not REDITrainer
-    reference = None if not with_reference else AutoModelForCausalLM.from_pretrained(path, dtype=model.dtype)
+    attention, reference = changes.pop("reference_attention", None), None
+    if with_reference:
+        reference = AutoModelForCausalLM.from_pretrained(path, dtype=model.dtype, attn_implementation=attention)
     if reference is not None:
         torch.manual_seed(1)
         for parameter in reference.parameters():

@@ -13,9 +13,11 @@ from .model_card import add_training_sections
 from .pair_config import PairConfig
 from .precision import check_trainable_weights
 from .preference_data import check_rows, check_tokens
+from .tree_attention import NAME as BLOCKS
+from .tree_attention import TreePlan, attend_as_tree
 from .tree_batches import TreeBatchSampler, TreeCollator
-from .tree_packing import attention_mask, packing_obstacle
-from .trl_compat import DPOTrainerHooks, supports_flex_attention
+from .tree_packing import packing_obstacle
+from .trl_compat import DPOTrainerHooks, attention_of, scoring_only, supports_flex_attention
 
 
 logger = logging.get_logger(__name__)
@@ -128,11 +130,12 @@ class PairTrainer(DPOTrainerHooks):
             obstacle = f"train_sampling_strategy={self.args.train_sampling_strategy!r} is not that of trees"
         self.is_packing = self.args.tree_packing != "off" and obstacle is None
         if self.is_packing:
-            # On a GPU the dense mask of a long tree takes too much time and memory.
-            if self._may_choose_attention and self.args.device.type == "cuda" and supports_flex_attention(self.model):
-                for model in filter(None, (self.model, reference)):
-                    model.set_attn_implementation("flex_attention")
-                logger.info("Attention is flex_attention: packed trees are sparse.")
+            on_gpu = self._may_choose_attention and self.args.device.type == "cuda"
+            for model in filter(None, (self.model, reference)):
+                if attention_of(model) != "flex_attention":
+                    flex = on_gpu and supports_flex_attention(model)
+                    model.set_attn_implementation("flex_attention" if flex else BLOCKS)
+            logger.info(f"Attention is {attention_of(self.model)}: packed trees are sparse.")
             collator = self.data_collator
             self.data_collator = TreeCollator(
                 collator.pad_token_id, collator.max_length, collator.truncation_mode, collator.pad_to_multiple_of
@@ -192,18 +195,19 @@ class PairTrainer(DPOTrainerHooks):
                 return None if field is None else field[:, -length:]
         else:
             ids, index, completion = inputs["tree_input_ids"], inputs["tree_index"], mask[:, 1:].bool()
-            wanted = torch.zeros_like(ids[:, 1:], dtype=torch.bool).view(-1)
+            wanted = torch.zeros(ids.numel(), dtype=torch.bool, device=ids.device)
             wanted[index[completion]] = True
-            labels = torch.full_like(ids, -100)
-            labels[:, 1:] = ids[:, 1:].masked_fill(~wanted.view(ids.shape[0], -1), -100)
-            positions, scored = inputs["tree_position_ids"], self.accelerator.unwrap_model(model)
-            outputs = model(
-                input_ids=ids, position_ids=positions, labels=labels, use_cache=False, fused_lm_head=True,
-                attention_mask=attention_mask(scored.config, inputs["tree_ends"], positions, scored.dtype),
-            )  # fmt: skip
+            scored, places = self.accelerator.unwrap_model(model), wanted.cumsum(0) - 1
+            # One plan for policy and reference.
+            plan = inputs.setdefault("tree_plan", TreePlan(inputs["tree_ends"], inputs["tree_position_ids"]))
+            with scoring_only(scored, wanted.view_as(ids)):
+                outputs = model(
+                    input_ids=ids, position_ids=inputs["tree_position_ids"], use_cache=False, fused_lm_head=True,
+                    shift_labels=ids.view(-1).roll(-1)[wanted][None], **attend_as_tree(scored, plan),
+                )  # fmt: skip
 
             def select(field: torch.Tensor | None) -> torch.Tensor | None:
-                return None if field is None else field.reshape(-1)[index] * completion
+                return None if field is None else field.view(-1)[places[index].clamp(min=0)] * completion
 
         fields = ("log_probs", "entropy", "mean_logits", "is_top1")
         return TokenScores(*(select(getattr(outputs, name)) for name in fields), aux_loss=aux_loss)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy
 import torch
 
+from .tree_attention import NAME as BLOCKS
+
 
 @dataclass(frozen=True)
 class Trie:
@@ -84,7 +86,7 @@ def pack(sequences: list[list[int]], groups: list) -> dict[str, torch.Tensor]:
     Returns:
         `dict[str, torch.Tensor]`: `tree_input_ids`, `tree_position_ids` and `tree_ends`, of shape `(rows, width)`;
         `tree_index` of shape `(sequences, longest - 1)`: for token t + 1 of every sequence, where the token that
-        predicts it is in the flattened `(rows, width - 1)`, 0 beyond its end; and `tree_size`, the tokens of all
+        predicts it is in the flattened `(rows, width)`, 0 beyond its end; and `tree_size`, the tokens of all
         tries.
     """
     members: dict = {}
@@ -109,7 +111,7 @@ def pack(sequences: list[list[int]], groups: list) -> dict[str, torch.Tensor]:
         here = slice(start, start + len(trie.tokens))
         input_ids[row, here], positions[row, here], ends[row, here] = trie.tokens, trie.depths, trie.ends + start
         for i, place in zip(members[key], trie.places, strict=True):
-            index[i, : len(place) - 1] = row * (width - 1) + start + place[1:] - 1
+            index[i, : len(place) - 1] = row * width + start + place[1:] - 1
     return {
         "tree_input_ids": torch.from_numpy(input_ids),
         "tree_position_ids": torch.from_numpy(positions),
@@ -117,58 +119,6 @@ def pack(sequences: list[list[int]], groups: list) -> dict[str, torch.Tensor]:
         "tree_index": torch.from_numpy(index),
         "tree_size": torch.tensor(sum(used)),
     }
-
-
-def attention_mask(config, ends: torch.Tensor, positions: torch.Tensor, dtype: torch.dtype):
-    """
-    What a packed batch may attend to, in the form that the model's attention takes.
-
-    Args:
-        config (`~transformers.PretrainedConfig`): Of the model: its attention implementation, its sliding windows.
-        ends (`torch.Tensor` of shape `(rows, width)`): `tree_ends` of [`pack`].
-        positions (`torch.Tensor` of shape `(rows, width)`): `tree_position_ids` of [`pack`].
-        dtype (`torch.dtype`): Of the model, for masks that are added.
-
-    Returns:
-        A `(rows, 1, width, width)` mask, a `BlockMask` for flex attention, or a dict of one for every kind of layer.
-    """
-    config = config.get_text_config()
-    window = getattr(config, "sliding_window", None)
-    kinds = set(getattr(config, "layer_types", None) or [])
-    if not kinds:
-        kinds = {"sliding_attention" if window else "full_attention"}
-    masks = {
-        kind: _mask(
-            config._attn_implementation, ends, positions, window if kind == "sliding_attention" else None, dtype
-        )
-        for kind in kinds
-    }
-    return masks if len(masks) > 1 else next(iter(masks.values()))
-
-
-def _mask(implementation: str, ends: torch.Tensor, positions: torch.Tensor, window: int | None, dtype: torch.dtype):
-    if implementation == "flex_attention":
-        from torch.nn.attention.flex_attention import create_block_mask
-
-        def may_see(batch, head, query, key):
-            seen = (key <= query) & (query < ends[batch, key])
-            if window is not None:
-                seen = seen & (positions[batch, query] - positions[batch, key] < window)
-            return seen
-
-        rows, width = ends.shape
-        # Compiled, the mask is built block by block; else whole, which takes ten bytes for every pair of tokens.
-        compiled = ends.device.type == "cuda"
-        return create_block_mask(may_see, rows, None, width, width, device=str(ends.device), _compile=compiled)
-    order = torch.arange(ends.shape[1], device=ends.device)
-    query, key = order[:, None], order[None, :]
-    seen = (key <= query) & (query < ends[:, None, :])
-    if window is not None:
-        seen = seen & (positions[:, :, None] - positions[:, None, :] < window)
-    seen = seen[:, None]
-    if implementation == "sdpa":
-        return seen
-    return torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
 
 
 def packing_obstacle(model, disable_dropout: bool = True) -> str | None:
@@ -192,10 +142,10 @@ def packing_obstacle(model, disable_dropout: bool = True) -> str | None:
         return f"{type(base).__name__} has attention sinks"
     if getattr(config, "alibi", False) or "position_ids" not in inspect.signature(type(base).forward).parameters:
         return f"{type(base).__name__} does not take the positions of tokens from outside"
-    if config._attn_implementation not in ("sdpa", "eager", "flex_attention"):
-        return (
-            f"attention {config._attn_implementation!r} takes no mask of this kind (sdpa, flex_attention and eager do)"
-        )
+    if not base._supports_attention_backend:
+        return f"{type(base).__name__} does not let its attention be chosen"
+    if config._attn_implementation not in ("sdpa", "eager", "flex_attention", BLOCKS):
+        return f"attention {config._attn_implementation!r} was asked for, which knows no trees: leave it out"
     if "local" in getattr(config, "attention_layers", []):
         return f"{type(base).__name__} has layers with a local window of its own kind"
     if not disable_dropout or getattr(config, "attention_dropout", 0):

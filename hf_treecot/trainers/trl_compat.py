@@ -44,6 +44,28 @@ def supports_flex_attention(model) -> bool:
     return model._supports_flex_attn
 
 
+@contextmanager
+def scoring_only(model, wanted: torch.Tensor) -> Iterator[None]:
+    """
+    Within the block, TRL's fused head is given the states of some positions alone, in one row.
+
+    Args:
+        model (`~transformers.PreTrainedModel` or `~peft.PeftModel`): The model, unwrapped.
+        wanted (`torch.Tensor` of shape `(rows, width)`): Which positions.
+    """
+
+    def keep(module, arguments, outputs):
+        outputs.last_hidden_state = outputs.last_hidden_state[wanted][None]
+        return outputs
+
+    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    hook = base.base_model.register_forward_hook(keep)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def attention_of(model) -> str:
     """The attention implementation of a model."""
     return model.config._attn_implementation
