@@ -2,30 +2,41 @@
 
     python benchmarks/tree_packing.py --run runs/demo                    # the starter model
     python benchmarks/tree_packing.py --run runs/demo --hidden_size 384 --num_layers 6
+    python benchmarks/tree_packing.py --tokens 16000 --hidden_size 384   # made-up trees, chains of 300 to 1500
 
-The pairs come from the trees of a real build. The limit is what sharing can give at most: all tokens of the rows of a
-batch, over those of its tries. Every variant runs in a process of its own, which tells its peak memory. Only ratios
-within one run mean anything.
+The pairs come from the trees of a real build, or from random ones of a given size. The limit is what sharing can give
+at most: all tokens of the rows of a batch, over those of its tries. `dense` attends under one mask of all pairs of
+tokens, `blocks` as the trainer does. Every variant runs in a process of its own, which tells its peak memory. Only
+ratios within one run mean anything.
 """
 
 import argparse
 import contextlib
 import io
 import multiprocessing
+import random
 import resource
 import tempfile
 import time
+from functools import partial
 
 
 CHOICES = ("one_per_tree", "one_per_right_chain", "all")
-VARIANTS = ("TRL DPOTrainer", "padded", "packed")
+VARIANTS = ("TRL DPOTrainer", "padded", "dense", "blocks")
+PROMPT, THOUGHT, CHAIN = 100, 40, (300, 1500)  # tokens of made-up trees
+VOCABULARY = 8192
 
 
 def parse_arguments():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", default="runs/demo", help="a run's directory")
+    parser.add_argument("--tokens", type=int, help="instead of a run: unique tokens of every tree that is made up")
     parser.add_argument("--batch_size", type=int, default=32, help="pairs of an optimizer step")
+    parser.add_argument("--row_batch_size", type=int, help="the same, of variants without packing, which forward rows")
+    parser.add_argument("--choices", nargs="+", default=CHOICES, choices=CHOICES, help="how pairs are chosen")
+    parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS, help="what is measured")
+    parser.add_argument("--precompute", action="store_true", help="with the reference's log-probabilities known")
     parser.add_argument("--steps", type=int, default=8, help="optimizer steps that are timed")
     parser.add_argument(
         "--hidden_size", type=int, help="a Qwen2-style model of this width; default: the starter model"
@@ -46,7 +57,8 @@ def make_model(arguments, directory: str) -> str:
         return starter
     tokenizer = AutoTokenizer.from_pretrained(starter)
     config = Qwen2Config(
-        hidden_size=arguments.hidden_size, intermediate_size=3 * arguments.hidden_size, vocab_size=len(tokenizer),
+        hidden_size=arguments.hidden_size, intermediate_size=3 * arguments.hidden_size,
+        vocab_size=max(len(tokenizer), VOCABULARY), max_position_embeddings=4096,
         num_hidden_layers=arguments.num_layers, num_attention_heads=arguments.hidden_size // 64,
         num_key_value_heads=arguments.hidden_size // 64, pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id, tie_word_embeddings=True,
@@ -56,22 +68,55 @@ def make_model(arguments, directory: str) -> str:
     return directory
 
 
+def made_up_rows(tokens: int, choice: str, seed: int) -> list[dict]:
+    """Tokenized pairs of one random tree: chains leave others between thoughts; half of them are right."""
+    rng = random.Random(seed)
+
+    def draw(count: int) -> list[int]:
+        return [rng.randrange(300, VOCABULARY) for _ in range(count)]
+
+    prompt, chains, size = draw(PROMPT), [], PROMPT
+    while size < tokens or len(chains) < 2:
+        stem = rng.choice(chains) if chains else []
+        stem = stem[: THOUGHT * rng.randint(0, len(stem) // THOUGHT)]
+        length = max(rng.randint(*CHAIN), len(stem) + THOUGHT) - len(stem)
+        length = max(min(length, tokens - size), THOUGHT)
+        chains.append(stem + draw(length))
+        size += length
+    right, wrong = chains[::2], chains[1::2]
+
+    def shared(first: list[int], second: list[int]) -> int:
+        return next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), 0)
+
+    pairs = {
+        "one_per_tree": [(right[0], wrong[0])],
+        "one_per_right_chain": [(one, min(wrong, key=partial(shared, one))) for one in right],
+        "all": [(one, other) for one in right for other in wrong],
+    }[choice]
+    return [{"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected} for chosen, rejected in pairs]
+
+
 def measure(variant: str, model_path: str, rows: list, arguments, results) -> None:
     """Train some steps; put seconds, tokens and memory into `results`."""
     import torch
+    from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import DPOConfig, DPOTrainer
 
     from hf_treecot.hub.dataset import as_dataset
-    from hf_treecot.trainers import CDPOConfig, CDPOTrainer
+    from hf_treecot.trainers import CDPOConfig, CDPOTrainer, pair_trainer, tree_attention
 
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     trainer_class, config_class, extra = {
         "TRL DPOTrainer": (DPOTrainer, DPOConfig, {}),
         "padded": (CDPOTrainer, CDPOConfig, {"tree_packing": "off"}),
-        "packed": (CDPOTrainer, CDPOConfig, {"tree_packing": "on"}),
+        "dense": (CDPOTrainer, CDPOConfig, {"tree_packing": "on"}),
+        "blocks": (CDPOTrainer, CDPOConfig, {"tree_packing": "on"}),
     }[variant]
+    if variant == "dense":
+        pair_trainer.TreePlan = partial(tree_attention.TreePlan, block=10**9)
+    is_packed = variant in ("dense", "blocks")
 
     class Clock(TrainerCallback):
         """Times the steps after the first, without what counting takes."""
@@ -90,6 +135,11 @@ def measure(variant: str, model_path: str, rows: list, arguments, results) -> No
     class Counting(trainer_class):
         """Counts the tokens of the batches that are timed."""
 
+        def _prepare_dataset(self, dataset, *args, **kwargs):
+            return (
+                dataset if "prompt_ids" in dataset.column_names else super()._prepare_dataset(dataset, *args, **kwargs)
+            )
+
         def compute_loss(self, model, inputs, *args, **kwargs):
             began = time.perf_counter()
             if self.state.global_step:
@@ -105,11 +155,13 @@ def measure(variant: str, model_path: str, rows: list, arguments, results) -> No
     trainer = Counting(
         AutoModelForCausalLM.from_pretrained(model_path),
         args=config_class(
-            output_dir=tempfile.mkdtemp(), per_device_train_batch_size=arguments.batch_size, bf16=False, use_cpu=True,
+            output_dir=tempfile.mkdtemp(), bf16=False, use_cpu=True,
+            per_device_train_batch_size=arguments.batch_size if is_packed else arguments.row_batch_size,
+            precompute_ref_log_probs=arguments.precompute, remove_unused_columns=False,
             max_steps=arguments.steps + 1, report_to="none", disable_tqdm=True, save_strategy="no", max_length=None,
             gradient_checkpointing=False, logging_strategy="no", **extra,
         ),
-        train_dataset=as_dataset("preference", rows),
+        train_dataset=Dataset.from_list(rows) if "prompt_ids" in rows[0] else as_dataset("preference", rows),
         processing_class=AutoTokenizer.from_pretrained(model_path),
         callbacks=[clock],
     )  # fmt: skip
@@ -128,21 +180,25 @@ def main() -> None:
     from hf_treecot.selection.selector import SelectionConfig, Selector
 
     arguments = parse_arguments()
+    arguments.row_batch_size = arguments.row_batch_size or arguments.batch_size
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as directory:
         path = make_model(arguments, directory)
         tokenizer = AutoTokenizer.from_pretrained(path)
-        trees = list(load_trees(arguments.run))
+        trees = [] if arguments.tokens else list(load_trees(arguments.run))
         parameters = AutoModelForCausalLM.from_pretrained(path).num_parameters()
         print(f"{parameters:,} parameters, {arguments.threads} thread(s), {arguments.batch_size} pairs a step\n")
         print("| pairs | variant | s/step | tokens forwarded | limit | against TRL | of the limit | peak memory |")
         print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-        for choice in CHOICES:
+        for choice in arguments.choices:
             config = SelectionConfig(preference=choice, max_pairs_per_tree=64)
             selector = Selector(lambda text: tokenizer(text)["input_ids"], config)
             rows = [row for tree in trees for row in selector.select_preferences(tree)]
+            if arguments.tokens:
+                made = range((arguments.steps + 2) * (arguments.batch_size if choice == "one_per_tree" else 1))
+                rows = [row for seed in made for row in made_up_rows(arguments.tokens, choice, seed)]
             baseline = None
-            for variant in VARIANTS:
+            for variant in arguments.variants:
                 results = context.Queue()
                 process = context.Process(target=measure, args=(variant, path, rows, arguments, results))
                 process.start()
@@ -152,7 +208,7 @@ def main() -> None:
                 # Steps of the variants hold different pairs: seconds are compared per token of their rows.
                 gain = baseline / (result["seconds"] / result["row"])
                 limit = result["row"] / result["unique"]
-                share = f"{gain / limit:.0%}" if variant == "packed" else ""
+                share = f"{gain / limit:.0%}" if variant in ("dense", "blocks") else ""
                 print(
                     f"| {choice} ({len(rows)}) | {variant} | {result['seconds']:.3f} | {result['forwarded']} | "
                     f"{limit:.1f} | {gain:.1f}x | {share} | {result['peak']:.0f} MiB |",
