@@ -21,7 +21,7 @@ STAGES = (
     ("starter",),
     ("hub",),
     ("building",),
-    ("trainers", "evaluation", "reports"),  # none of these imports another
+    ("trainers", "evaluation", "reports", "rewards"),  # none of these imports another
     ("testing",),
     ("cli", "space"),  # these may import all, and each other
 )

@@ -41,8 +41,8 @@ def test_importing_the_package_imports_nothing_heavy():
     assert loaded_by("import hf_treecot; assert hf_treecot.__version__", *heavy) == []
 
 
-@pytest.mark.parametrize("room", EARLY)
-def test_everything_up_to_selection_works_without_torch(room):
+@pytest.mark.parametrize("room", [*EARLY, "rewards"])
+def test_everything_up_to_selection_and_rewards_work_without_torch(room):
     modules = [f"hf_treecot.{module}" for module in imports.imports() if module.split(".")[0] == room]
     modules = [module for module in modules if module.removeprefix("hf_treecot.engines.") not in OF_TORCH]
     assert loaded_by("import " + ", ".join(modules), "torch") == []

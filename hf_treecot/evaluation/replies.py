@@ -4,10 +4,8 @@ Verifiers run in killable processes; one that fails gives no verdict, which is n
 """
 
 import asyncio
-import atexit
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
 from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.requests import Doc
@@ -15,7 +13,7 @@ from lighteval.tasks.requests import Doc
 from ..base import Problem, Verdict
 from ..errors import InvalidInputError, VerifierError
 from ..verifiers.judging import Judged, verify_all
-from ..verifiers.worker import VerifierPool
+from ..verifiers.worker import verifier_pool
 
 
 @dataclass
@@ -36,14 +34,6 @@ class Outputs(ModelResponse):
     is_search: bool = False
     found_at: list[int] = field(default_factory=list)
     budget: int = 0
-
-
-@cache
-def verifier_pool() -> VerifierPool:
-    """The verifier processes of this process, started once and ended with it."""
-    pool = VerifierPool().__enter__()
-    atexit.register(pool.__exit__)
-    return pool
 
 
 def verify(texts: Sequence[str], problems: Sequence[Problem]) -> list[Verdict | None]:

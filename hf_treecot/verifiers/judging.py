@@ -9,6 +9,7 @@ import logging
 import math
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -83,21 +84,26 @@ async def verify_all(
 
 
 async def judge_all(
-    texts: Sequence[str], problems: Sequence[Problem], tokens: Sequence[int], truncated: Sequence[bool]
+    texts: Sequence[str],
+    problems: Sequence[Problem],
+    tokens: Sequence[int],
+    truncated: Sequence[bool],
+    pool: VerifierPool | None = None,
 ) -> list[Judged]:
     """
-    Judge outputs, by a pool of verifiers of their own.
+    Judge outputs.
 
     Args:
         texts (`Sequence[str]`): Whole outputs.
         problems (`Sequence[Problem]`): Their problems.
         tokens (`Sequence[int]`): Their lengths.
         truncated (`Sequence[bool]`): Whether they ran into their limits.
+        pool ([`VerifierPool`], *optional*): Who verifies; default: a pool of their own, closed when they are judged.
 
     Returns:
         `list[Judged]`: In their order. Where a verifier failed there is a warning, and no verdict.
     """
-    async with VerifierPool() as pool:
+    async with nullcontext(pool) if pool else VerifierPool() as pool:
         verdicts = await verify_all(texts, problems, pool)
     for error in (verdict for verdict in verdicts if isinstance(verdict, VerifierError)):
         logger.warning(str(error))

@@ -6,6 +6,7 @@ the workers, so that a pool may be asked from any thread and any event loop.
 """
 
 import asyncio
+import atexit
 import contextlib
 import json
 import logging
@@ -17,6 +18,7 @@ import threading
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from functools import cache
 
 from ..base import Problem, Verdict
 from ..errors import InvalidInputError, UnverifiableError, VerifierError
@@ -190,6 +192,14 @@ class VerifierPool:
         if not isinstance(reply, dict):
             raise ValueError(f"expected a mapping, got {line[:200]!r}")
         return reply
+
+
+@cache
+def verifier_pool() -> VerifierPool:
+    """The verifier processes of this process, started once and ended with it."""
+    pool = VerifierPool().__enter__()
+    atexit.register(pool.__exit__)
+    return pool
 
 
 def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
