@@ -4,9 +4,11 @@ import asyncio
 import functools
 import os
 import pickle
+import re
 import signal
 import time
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from trl.trainer.utils import get_callable_name, is_async_callable
@@ -181,3 +183,24 @@ def test_grpo_trains_on_them(tmp_path):
     assert set(letters) == {-0.5}
     assert all(log["rewards/crash_reward/mean"] is None for log in logs)
     assert [log["rewards/crash_reward/failure_rate"] for log in logs] == [1.0, 1.0]
+
+
+@pytest.mark.training
+def test_the_example_of_the_guide_trains(tmp_path, monkeypatch):
+    import trl
+
+    def shorter(output_dir):
+        return config(
+            output_dir, max_steps=1, per_device_train_batch_size=2, num_generations=2, max_completion_length=8,
+            use_cpu=True, bf16=False, report_to="none", save_strategy="no", disable_tqdm=True,
+        )  # fmt: skip
+
+    config = trl.GRPOConfig
+    monkeypatch.setattr(trl, "GRPOConfig", shorter)
+    monkeypatch.chdir(tmp_path)
+    guide = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+    (example,) = (code for code in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "GRPOTrainer" in code)
+    names = {}
+    exec(example, names)
+    assert names["trainer"].state.global_step == 1
+    assert "rewards/letters_reward/no_answer_rate" in names["trainer"].state.log_history[0]
