@@ -113,7 +113,7 @@ def test_an_evaluation_is_not_masked(path, tmp_path):
 
 
 def test_without_masks_it_is_trls_sft_to_the_bit(path, tmp_path):
-    trainer = make(path, tmp_path)
+    trainer = make(path, tmp_path, tree_packing="off")
     plain = SFTTrainer(
         AutoModelForCausalLM.from_pretrained(path), args=SFTConfig(**settings(tmp_path)), train_dataset=chats(),
         processing_class=tiny_tokenizer(),

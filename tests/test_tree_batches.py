@@ -7,6 +7,7 @@ from .tiny_models import token_pairs
 
 
 PAIRS = list(token_pairs(7, 5))
+EXAMPLES = [(row["prompt_ids"], [row["chosen_ids"], row["rejected_ids"]]) for row in PAIRS]
 
 
 def tokens_of(pairs):
@@ -23,7 +24,7 @@ def tokens_of(pairs):
 @pytest.mark.parametrize("max_tokens", [None, 30, 120])
 @pytest.mark.parametrize("num_processes", [1, 2, 3])
 def test_every_pair_is_in_one_batch_within_the_limits(batch_size, max_tokens, num_processes):
-    sampler = TreeBatchSampler(PAIRS, batch_size, max_tokens, num_processes)
+    sampler = TreeBatchSampler(EXAMPLES, batch_size, max_tokens, num_processes)
     batches = list(sampler)
     assert len(batches) == len(sampler)
     assert len(batches) % num_processes == 0
@@ -36,13 +37,17 @@ def test_every_pair_is_in_one_batch_within_the_limits(batch_size, max_tokens, nu
 
 
 def test_pairs_of_a_tree_stay_together_where_they_fit():
-    sampler = TreeBatchSampler(PAIRS, 5)
+    sampler = TreeBatchSampler(EXAMPLES, 5)
     assert all(len({tuple(PAIRS[i]["prompt_ids"]) for i in batch}) == 1 for batch in sampler)
-    assert len(list(TreeBatchSampler(PAIRS, 10))) == 4  # two trees a batch
+    assert len(list(TreeBatchSampler(EXAMPLES, 10))) == 4  # two trees a batch
 
 
 def test_epochs_differ_and_seeds_repeat():
-    sampler, same, other = TreeBatchSampler(PAIRS, 4), TreeBatchSampler(PAIRS, 4), TreeBatchSampler(PAIRS, 4, seed=1)
+    sampler, same, other = (
+        TreeBatchSampler(EXAMPLES, 4),
+        TreeBatchSampler(EXAMPLES, 4),
+        TreeBatchSampler(EXAMPLES, 4, seed=1),
+    )
     first = list(sampler)
     assert first == list(sampler) == list(same) != list(other)
     sampler.set_epoch(1)
@@ -51,7 +56,7 @@ def test_epochs_differ_and_seeds_repeat():
 
 
 def test_the_last_round_may_be_dropped():
-    assert len(TreeBatchSampler(PAIRS, 5, num_processes=2, drop_last=True)) == 6  # of 7
+    assert len(TreeBatchSampler(EXAMPLES, 5, num_processes=2, drop_last=True)) == 6  # of 7
 
 
 def test_rows_padded_to_a_multiple_have_an_index_of_their_width():

@@ -16,6 +16,8 @@ _NAMES = {
     "PairTrainer": "pair_trainer",
     "REDIConfig": "redi",
     "REDITrainer": "redi",
+    "TreeSFTConfig": "tree_sft",
+    "TreeSFTTrainer": "tree_sft",
 }
 __all__ = sorted(_NAMES)
 

@@ -7,18 +7,17 @@ ahead of the step: masks drawn there would differ between a resumed run and an u
 from dataclasses import dataclass, field
 
 import torch
-from trl import SFTConfig, SFTTrainer
 
 from ..errors import InvalidInputError
 from .model_card import MASKED_THOUGHT_PAPER
-from .precision import check_trainable_weights
+from .tree_sft import TreeSFTConfig, TreeSFTTrainer
 from .trl_compat import describe, tokenizer_of
 
 
 @dataclass
-class MaskedThoughtConfig(SFTConfig):
+class MaskedThoughtConfig(TreeSFTConfig):
     r"""
-    Everything that [`~trl.SFTConfig`] takes, and how much of a thought is masked.
+    Everything that [`TreeSFTConfig`] takes, and how much of a thought is masked.
 
     Args:
         mask_thoughts (`float`, *optional*, defaults to `0.0`):
@@ -63,12 +62,13 @@ def mask_tokens(
     return input_ids.masked_fill(drawn & (labels != -100) & ~torch.isin(input_ids, kept), mask_token_id)
 
 
-class MaskedThoughtTrainer(SFTTrainer):
+class MaskedThoughtTrainer(TreeSFTTrainer):
     """
     SFT with masked thoughts (Chen et al., 2024): a chain is learnt whole, but some tokens of its steps are hidden from
     the model, which so learns to rely on the question and on earlier steps rather than on the last words.
 
-    Takes what [`~trl.SFTTrainer`] takes, packing included, with a [`MaskedThoughtConfig`]. Labels, positions and
+    Takes what [`~trl.SFTTrainer`] takes, its packing included, with a [`MaskedThoughtConfig`]. Without masks it is
+    [`TreeSFTTrainer`]; with them rows share nothing, since each has masks of its own. Labels, positions and
     attention are as in SFT; the question, and all of an evaluation, is never masked. Nor are special tokens (the end
     of a turn) and those that were added to the vocabulary, as the tags of thoughts are if they are tokens of their
     own: tags in several ordinary tokens are masked like other text, and so is the answer. The mask is the tokenizer's
@@ -99,7 +99,6 @@ class MaskedThoughtTrainer(SFTTrainer):
             method = f"SFT with masked thoughts (probability {args.mask_thoughts:g})"
             describe(self, method, MASKED_THOUGHT_PAPER, ["trl", "sft", "masked-thought"])
         super().__init__(model, args, **kwargs)
-        check_trainable_weights(self)
         if not args.mask_thoughts:
             return
         if not self.completion_only_loss and not args.assistant_only_loss:
@@ -116,6 +115,10 @@ class MaskedThoughtTrainer(SFTTrainer):
                 f"padding token that is not {tokenizer.eos_token!r}, the end of a turn: give it one, or set eos_token"
             )
         self._kept = torch.tensor(sorted({*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}))
+
+    def packing_obstacle(self) -> str | None:
+        """Why chains cannot be forwarded as trees, or None if they can."""
+        return "every row has masks of its own" if self.args.mask_thoughts else super().packing_obstacle()
 
     def training_step(self, model, inputs, *args, **kwargs):
         """A step of SFT on masked inputs."""

@@ -1,6 +1,5 @@
 """The base of all trainers on pairs: batches of trees, tokens forwarded once, masks, figures; without a loss."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,25 +12,13 @@ from .model_card import add_training_sections
 from .pair_config import PairConfig
 from .precision import check_trainable_weights
 from .preference_data import check_rows, check_tokens
-from .tree_attention import NAME as BLOCKS
-from .tree_attention import TreePlan, attend_as_tree
-from .tree_batches import TreeBatchSampler, TreeCollator
+from .tree_batches import TreeCollator
 from .tree_packing import packing_obstacle
-from .trl_compat import DPOTrainerHooks, attention_of, scoring_only, supports_flex_attention
+from .tree_scores import FIELDS, TokenScores, score_tree, see_trees
+from .trl_compat import DPOTrainerHooks, attention_of, tree_loader
 
 
 logger = logging.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class TokenScores:
-    """What the model says of every token after the first of every row, `(2 * pairs, length - 1)`; 0 in prompts."""
-
-    log_probs: torch.Tensor
-    entropy: torch.Tensor | None = None
-    mean_logits: torch.Tensor | None = None
-    is_top1: torch.Tensor | None = None
-    aux_loss: torch.Tensor | None = None  # of a mixture of experts' routers: one figure for the batch
 
 
 class PairTrainer(DPOTrainerHooks):
@@ -131,10 +118,7 @@ class PairTrainer(DPOTrainerHooks):
         self.is_packing = self.args.tree_packing != "off" and obstacle is None
         if self.is_packing:
             on_gpu = self._may_choose_attention and self.args.device.type == "cuda"
-            for model in filter(None, (self.model, reference)):
-                if attention_of(model) != "flex_attention":
-                    flex = on_gpu and supports_flex_attention(model)
-                    model.set_attn_implementation("flex_attention" if flex else BLOCKS)
+            see_trees(list(filter(None, (self.model, reference))), may_choose_flex=on_gpu)
             logger.info(f"Attention is {attention_of(self.model)}: packed trees are sparse.")
             collator = self.data_collator
             self.data_collator = TreeCollator(
@@ -159,16 +143,11 @@ class PairTrainer(DPOTrainerHooks):
         """Batches of pairs, those of one tree together if batches are packed."""
         if not self.is_packing or not isinstance(self.train_dataset, Dataset):
             return super().get_train_dataloader()
-        args = self.args
-
-        def make_sampler(rows, batch_size: int) -> TreeBatchSampler:
-            seed = args.data_seed if args.data_seed is not None else args.seed
-            processes = self.accelerator.num_processes
-            return TreeBatchSampler(
-                rows, batch_size, args.max_tokens_per_batch, processes, seed, args.dataloader_drop_last
-            )
-
-        return self.loader_of(self.train_dataset, ["prompt_ids", "chosen_ids", "rejected_ids"], make_sampler)
+        return tree_loader(
+            self,
+            ("prompt_ids", "chosen_ids", "rejected_ids"),
+            lambda row: (row["prompt_ids"], [row["chosen_ids"], row["rejected_ids"]]),
+        )
 
     def count_items(self, batches: list) -> torch.Tensor:
         """The pairs of an optimizer step: batches of trees differ in size, pairs count equally."""
@@ -181,36 +160,20 @@ class PairTrainer(DPOTrainerHooks):
 
     def score(self, model, inputs: dict[str, torch.Tensor], with_aux_loss: bool = False) -> TokenScores:
         """Log-probabilities of all completion tokens, packed or padded."""
-        mask, aux_loss = inputs["completion_mask"], None
-        if "tree_input_ids" not in inputs:
-            labels = inputs["input_ids"].masked_fill(mask == 0, -100)
-            outputs = model(
-                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], labels=labels,
-                use_cache=False, fused_lm_head=True, **({"output_router_logits": True} if with_aux_loss else {}),
-            )  # fmt: skip
-            aux_loss = outputs.aux_loss if with_aux_loss else None
-            length = mask.shape[1] - 1  # prompt-learning PEFT puts virtual tokens before it
-
-            def select(field: torch.Tensor | None) -> torch.Tensor | None:
-                return None if field is None else field[:, -length:]
-        else:
-            ids, index, completion = inputs["tree_input_ids"], inputs["tree_index"], mask[:, 1:].bool()
-            wanted = torch.zeros(ids.numel(), dtype=torch.bool, device=ids.device)
-            wanted[index[completion]] = True
-            scored, places = self.accelerator.unwrap_model(model), wanted.cumsum(0) - 1
-            # One plan for policy and reference.
-            plan = inputs.setdefault("tree_plan", TreePlan(inputs["tree_ends"], inputs["tree_position_ids"]))
-            with scoring_only(scored, wanted.view_as(ids)):
-                outputs = model(
-                    input_ids=ids, position_ids=inputs["tree_position_ids"], use_cache=False, fused_lm_head=True,
-                    shift_labels=ids.view(-1).roll(-1)[wanted][None], **attend_as_tree(scored, plan),
-                )  # fmt: skip
-
-            def select(field: torch.Tensor | None) -> torch.Tensor | None:
-                return None if field is None else field.view(-1)[places[index].clamp(min=0)] * completion
-
-        fields = ("log_probs", "entropy", "mean_logits", "is_top1")
-        return TokenScores(*(select(getattr(outputs, name)) for name in fields), aux_loss=aux_loss)
+        mask = inputs["completion_mask"]
+        if "tree_input_ids" in inputs:
+            return score_tree(model, self.accelerator.unwrap_model(model), inputs, mask[:, 1:].bool())
+        outputs = model(
+            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False,
+            labels=inputs["input_ids"].masked_fill(mask == 0, -100), fused_lm_head=True,
+            **({"output_router_logits": True} if with_aux_loss else {}),
+        )  # fmt: skip
+        length = mask.shape[1] - 1  # prompt-learning PEFT puts virtual tokens before it
+        scores = (getattr(outputs, name) for name in FIELDS)
+        return TokenScores(
+            *(None if score is None else score[:, -length:] for score in scores),
+            aux_loss=outputs.aux_loss if with_aux_loss else None,
+        )
 
     def masks(self, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """`(2 * pairs, length - 1)` masks: all completion tokens, those of the preference term, those not shared."""

@@ -1,15 +1,16 @@
-"""Batches for tree packing: which pairs go together, and how a batch of them is laid out.
+"""Batches for tree packing: which pairs or chains go together, and how a batch of them is laid out.
 
-Pairs of one tree have the same prompt; they go into the same batch as far as its limits allow.
+Those of one tree have the same prompt; they go into the same batch as far as its limits allow.
 """
 
 import bisect
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy
+import torch
 from torch.utils.data import Sampler
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
@@ -25,22 +26,51 @@ class TreeCollator(DataCollatorForPreference):
         batch = super().torch_call(examples)
         lengths = batch["attention_mask"].sum(1).tolist()
         rows = [ids[:length] for ids, length in zip(batch["input_ids"].tolist(), lengths, strict=True)]
-        packed = pack(rows, [tuple(example["prompt_ids"]) for example in examples] * 2)
-        width = batch["input_ids"].shape[1] - 1  # wider than the index if rows are padded to a multiple
-        index = packed["tree_index"]
-        packed["tree_index"] = index.new_zeros(index.shape[0], width)
-        packed["tree_index"][:, : index.shape[1]] = index
-        return {**batch, **packed}
+        return {**batch, **_packed(batch, rows, [tuple(example["prompt_ids"]) for example in examples] * 2)}
+
+
+@dataclass
+class ChainCollator:
+    """
+    Rows as another collator makes them, and beside them the same tokens packed as trees.
+
+    Args:
+        collator (`Callable`): TRL's, for rows of `input_ids` and `labels`.
+    """
+
+    collator: Callable[[list[dict[str, Any]]], dict[str, Any]]
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Collate some chains."""
+        batch = self.collator(examples)
+        groups = [tuple(split_chain(example)[0]) for example in examples]
+        return {**batch, **_packed(batch, [example["input_ids"] for example in examples], groups)}
+
+
+def split_chain(example: dict[str, list[int]]) -> tuple[list[int], list[int]]:
+    """The prompt of a tokenized chain, which nothing is learnt of, and its completion."""
+    length = next((i for i, label in enumerate(example["labels"]) if label != -100), 0)
+    return example["input_ids"][:length], example["input_ids"][length:]
+
+
+def _packed(batch: dict[str, Any], rows: list[list[int]], groups: list) -> dict[str, torch.Tensor]:
+    packed = pack(rows, groups)
+    width = batch["input_ids"].shape[1] - 1  # wider than the index if rows are padded to a multiple
+    index = packed["tree_index"]
+    packed["tree_index"] = index.new_zeros(index.shape[0], width)
+    packed["tree_index"][:, : index.shape[1]] = index
+    return packed
 
 
 class TreeBatchSampler(Sampler[list[int]]):
     """
-    Batches of pairs that keep the pairs of one tree together, the same in every process.
+    Batches of examples that keep those of one tree together, the same in every process.
 
     Args:
-        examples (`Iterable[dict]`): Tokenized pairs: `prompt_ids`, `chosen_ids`, `rejected_ids`.
-        batch_size (`int`): Pairs of a batch, at most.
-        max_tokens (`int`, *optional*): Unique tokens of a batch, at most; a single pair may have more.
+        examples (`Iterable[tuple[list[int], list[list[int]]]]`): Token ids: the prompt of every example, and what
+            follows it: the two sides of a pair, or one chain.
+        batch_size (`int`): Examples of a batch, at most.
+        max_tokens (`int`, *optional*): Unique tokens of a batch, at most; a single example may have more.
         num_processes (`int`): The number of batches is a multiple of it; batches are dealt out in turn.
         seed (`int`): Of the order of trees and, with the epoch, of batches.
         drop_last (`bool`): Leave batches out that do not fill a round of all processes, rather than splitting some.
@@ -50,7 +80,7 @@ class TreeBatchSampler(Sampler[list[int]]):
 
     def __init__(
         self,
-        examples: Iterable[dict[str, list[int]]],
+        examples: Iterable[tuple[list[int], list[list[int]]]],
         batch_size: int,
         max_tokens: int | None = None,
         num_processes: int = 1,
@@ -58,24 +88,24 @@ class TreeBatchSampler(Sampler[list[int]]):
         drop_last: bool = False,
     ):
         self.seed, self.epoch = seed, 0
-        trees: dict[bytes, list[_Pair]] = {}
-        for index, example in enumerate(examples):
-            prompt = _as_bytes(example["prompt_ids"])
-            chosen, rejected = (prompt + _as_bytes(example[f"{side}_ids"]) for side in ("chosen", "rejected"))
-            trees.setdefault(prompt, []).append(_Pair(chosen, rejected, index))
-        pieces = [piece for pairs in trees.values() for piece in _cut(pairs, batch_size, max_tokens)]
+        trees: dict[bytes, list[_Example]] = {}
+        for index, (prompt_ids, completions) in enumerate(examples):
+            prompt = _as_bytes(prompt_ids)
+            rows = tuple(prompt + _as_bytes(completion) for completion in completions)
+            trees.setdefault(prompt, []).append(_Example(rows, index))
+        pieces = [piece for tree in trees.values() for piece in _cut(tree, batch_size, max_tokens)]
         random.Random(seed).shuffle(pieces)
         batches: list[tuple[list[int], int]] = []
-        for pairs, tokens in pieces:  # first fit
+        for piece, tokens in pieces:  # first fit
             for place in range(max(0, len(batches) - self.OPEN_BATCHES), len(batches)):
                 held, size = batches[place]
                 fits = max_tokens is None or size + tokens <= max_tokens
-                if len(held) + len(pairs) <= batch_size and fits:
-                    batches[place] = (held + pairs, size + tokens)
+                if len(held) + len(piece) <= batch_size and fits:
+                    batches[place] = (held + piece, size + tokens)
                     break
             else:
-                batches.append((pairs, tokens))
-        self.batches = _even([pairs for pairs, _ in batches], num_processes, drop_last)
+                batches.append((piece, tokens))
+        self.batches = _even([batch for batch, _ in batches], num_processes, drop_last)
 
     def set_epoch(self, epoch: int) -> None:
         """Another order for another epoch."""
@@ -92,9 +122,8 @@ class TreeBatchSampler(Sampler[list[int]]):
         return len(self.batches)
 
 
-class _Pair(NamedTuple):
-    chosen: bytes
-    rejected: bytes
+class _Example(NamedTuple):
+    rows: tuple[bytes, ...]
     index: int
 
 
@@ -103,18 +132,18 @@ def _as_bytes(ids: list[int]) -> bytes:
     return numpy.asarray(ids, ">i4").tobytes()
 
 
-def _cut(pairs: list[_Pair], batch_size: int, max_tokens: int | None):
-    """The pairs of one tree in pieces within the limits, neighbours together: (indices, unique tokens)."""
+def _cut(tree: list[_Example], batch_size: int, max_tokens: int | None):
+    """The examples of one tree in pieces within the limits, neighbours together: (indices, unique tokens)."""
     piece: list[int] = []
     rows: list[bytes] = []
     size = 0
-    for pair in sorted(pairs):
-        added = _insert(rows, pair.chosen) + _insert(rows, pair.rejected)
+    for example in sorted(tree):
+        added = sum(_insert(rows, row) for row in example.rows)
         if piece and (len(piece) == batch_size or (max_tokens is not None and size + added > max_tokens)):
             yield piece, size
             piece, rows, size = [], [], 0
-            added = _insert(rows, pair.chosen) + _insert(rows, pair.rejected)
-        piece.append(pair.index)
+            added = sum(_insert(rows, row) for row in example.rows)
+        piece.append(example.index)
         size += added
     yield piece, size
 
@@ -142,9 +171,9 @@ def _even(batches: list[list[int]], num_processes: int, drop_last: bool) -> list
         return batches[: len(batches) // num_processes * num_processes]
     while len(batches) % num_processes:
         largest = max(range(len(batches)), key=lambda i: len(batches[i]))
-        pairs = batches[largest]
-        if len(pairs) == 1:  # nothing to split: one pair is seen twice
-            batches.append(pairs)
+        batch = batches[largest]
+        if len(batch) == 1:  # nothing to split: one example is seen twice
+            batches.append(batch)
         else:
-            batches[largest : largest + 1] = [pairs[: len(pairs) // 2], pairs[len(pairs) // 2 :]]
+            batches[largest : largest + 1] = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
     return batches

@@ -3,7 +3,7 @@
 TRL moves its internals often. When its ceiling in `pyproject.toml` is raised, this is the file to read again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -13,8 +13,10 @@ from datasets import Dataset, IterableDataset
 from torch.utils.data import DataLoader
 from transformers import Trainer
 from trl import DPOConfig, DPOTrainer, SFTTrainer
+from trl.trainer.utils import FusedCausalLMOutput
 
 from ..errors import InvalidInputError
+from .tree_batches import TreeBatchSampler
 
 
 class ModelCardFacts:
@@ -66,6 +68,13 @@ def scoring_only(model, wanted: torch.Tensor) -> Iterator[None]:
         hook.remove()
 
 
+def as_fused_output(scores, learnt: torch.Tensor) -> FusedCausalLMOutput:
+    """Scores of tokens as TRL's fused head returns them."""
+    return FusedCausalLMOutput(
+        log_probs=scores.log_probs, entropy=scores.entropy, is_top1=scores.is_top1.bool(), label_mask=learnt
+    )
+
+
 def attention_of(model) -> str:
     """The attention implementation of a model."""
     return model.config._attn_implementation
@@ -86,6 +95,43 @@ def row_of_its_own(trainer: Trainer) -> Iterator[None]:
     yield
     for mode, values in held.items():
         gathered[mode].update(values)
+
+
+def tree_loader(trainer: Trainer, columns: tuple[str, ...], rows_of: Callable[[dict], tuple]) -> DataLoader:
+    """
+    A loader of training batches that keep trees together; see [`~tree_batches.TreeBatchSampler`].
+
+    Args:
+        trainer (`~transformers.Trainer`): Its arguments have `max_tokens_per_batch`.
+        columns (`tuple[str, ...]`): Of the train dataset, tokenized.
+        rows_of (`Callable`): What the sampler takes of an example.
+    """
+    args = trainer.args
+    dataset = trainer._remove_unused_columns(trainer.train_dataset, description="training")
+    sampler = TreeBatchSampler(
+        map(rows_of, dataset.select_columns(list(columns))),
+        trainer._train_batch_size,
+        args.max_tokens_per_batch,
+        trainer.accelerator.num_processes,
+        args.seed if args.data_seed is None else args.data_seed,
+        args.dataloader_drop_last,
+    )
+    loader = DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        collate_fn=trainer.data_collator,
+        num_workers=args.dataloader_num_workers,
+        pin_memory=args.dataloader_pin_memory,
+        persistent_workers=args.dataloader_persistent_workers,
+        prefetch_factor=args.dataloader_prefetch_factor,
+        multiprocessing_context=args.dataloader_multiprocessing_context,
+        in_order=args.dataloader_in_order,
+    )
+    loader = trainer.accelerator.prepare(loader)
+    if loader.batch_sampler is not sampler:
+        # accelerate's share of one process hides the sampler, and a resumed epoch would be in another's order.
+        loader.batch_sampler.set_epoch = sampler.set_epoch
+    return loader
 
 
 class DPOTrainerHooks(ModelCardFacts, DPOTrainer):
@@ -126,27 +172,6 @@ class DPOTrainerHooks(ModelCardFacts, DPOTrainer):
         if mode == "train":
             self._total_train_tokens += tokens
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
-
-    def loader_of(self, dataset: Dataset, columns: list[str], make_sampler) -> DataLoader:
-        """A loader of training batches by a batch sampler, `make_sampler(rows of the columns, pairs of a batch)`."""
-        dataset = self._remove_unused_columns(dataset, description="training")
-        sampler = make_sampler(dataset.select_columns(columns), self._train_batch_size)
-        loader = DataLoader(
-            dataset,
-            batch_sampler=sampler,
-            collate_fn=self.data_collator,
-            num_workers=self.args.dataloader_num_workers,
-            pin_memory=self.args.dataloader_pin_memory,
-            persistent_workers=self.args.dataloader_persistent_workers,
-            prefetch_factor=self.args.dataloader_prefetch_factor,
-            multiprocessing_context=self.args.dataloader_multiprocessing_context,
-            in_order=self.args.dataloader_in_order,
-        )
-        loader = self.accelerator.prepare(loader)
-        if loader.batch_sampler is not sampler:
-            # accelerate's share of one process hides the sampler, and a resumed epoch would be in another's order.
-            loader.batch_sampler.set_epoch = sampler.set_epoch
-        return loader
 
     def precompute_reference(self, dataset: Any, name: str, batch_size: int, variant: str) -> Any:
         """TRL's precomputed reference log-probabilities; those of another `variant` have another cache."""
