@@ -104,7 +104,7 @@ def measure(variant: str, model_path: str, rows: list, arguments, results) -> No
     from trl import DPOConfig, DPOTrainer
 
     from hf_treecot.hub.dataset import as_dataset
-    from hf_treecot.trainers import CDPOConfig, CDPOTrainer, pair_trainer, tree_attention
+    from hf_treecot.trainers import CDPOConfig, CDPOTrainer, tree_attention, tree_scores
 
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
@@ -115,7 +115,7 @@ def measure(variant: str, model_path: str, rows: list, arguments, results) -> No
         "blocks": (CDPOTrainer, CDPOConfig, {"tree_packing": "on"}),
     }[variant]
     if variant == "dense":
-        pair_trainer.TreePlan = partial(tree_attention.TreePlan, block=10**9)
+        tree_scores.TreePlan = partial(tree_attention.TreePlan, block=10**9)
     is_packed = variant in ("dense", "blocks")
 
     class Clock(TrainerCallback):
@@ -202,8 +202,10 @@ def main() -> None:
                 results = context.Queue()
                 process = context.Process(target=measure, args=(variant, path, rows, arguments, results))
                 process.start()
-                result = results.get()
                 process.join()
+                if process.exitcode:
+                    raise SystemExit(f"{variant} failed: see above")
+                result = results.get()
                 baseline = baseline or result["seconds"] / result["row"]
                 # Steps of the variants hold different pairs: seconds are compared per token of their rows.
                 gain = baseline / (result["seconds"] / result["row"])

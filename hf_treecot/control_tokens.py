@@ -13,7 +13,8 @@ from collections.abc import Iterable
 # tokenizer will read a dataset is not known when it is made.
 FAMILIES = (
     r"<\|[^\s<>|]{1,60}\|>|<\uff5c[^\s<>\uff5c]{1,60}\uff5c>|\[\|[^\s\[\]|]{1,60}\|\]|"
-    r"</?s>|<(?:bos|eos|pad|unk|mask|cls|sep|start_of_turn|end_of_turn|start_of_image|extra_id_\d{1,3})>|"
+    r"</?s>|<(?:bos|eos|pad|unk|mask|cls|sep|sop|eod|start_of_turn|end_of_turn|start_of_image|end_of_text|end_of_utterance)>|"
+    r"<(?:extra_id|unused|reserved|SPECIAL)_?\d{1,4}>|<\|turn>|<turn\|>|\[gMASK\]|"
     r"\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|ARGS|THINK|IMG)\]|<</?SYS>>"
 )
 

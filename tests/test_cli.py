@@ -194,6 +194,18 @@ def test_packaged_configs_are_found_by_name(tmp_path, monkeypatch):
         find_config("jont/qwen2.5-7b", "build")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("env: {LD_PRELOAD: x}", "env is no argument"), ("1: 2", "the key 1 is no text")],
+)
+def test_keys_of_a_config_that_are_no_arguments(run, tmp_path, content, message):
+    (tmp_path / "mine.yaml").write_text(content)
+    result = run("verify", "--config", "mine.yaml")
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "LD_PRELOAD" not in os.environ
+
+
 def test_configs_lists_shows_and_finds(run):
     assert run("configs").stdout.split() == config_names()
     assert run("configs", "--show", "build/demo").stdout == find_config("build/demo", "").read_text()

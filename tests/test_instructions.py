@@ -184,3 +184,19 @@ def test_the_sentence_splitter_is_installed_without_a_download_or_the_remedy_is_
     assert nltk.data.path == [str(tmp_path / "nltk_data")]
     assert nltk.data.find("tokenizers/punkt_tab/english/").startswith(str(tmp_path))
     assert len(PunktTokenizer("english").tokenize("Dr. Smith, e.g., came at 5 p.m. today. He left.")) == 2
+
+
+@pytest.mark.parametrize("answer", ["</answer>", "\u200b", "\ufeff", "\x00 "])
+def test_an_answer_that_nobody_can_see_is_none(answer):
+    task = {"instructions": [{"id": "punctuation:no_comma", "arguments": {}}]}
+    assert verify(answer, Problem("p", "?", json.dumps(task), "instructions")).reason == "no_answer"
+
+
+def test_json_that_is_nested_too_deep_is_none():
+    task = {"instructions": [{"id": "detectable_format:json_format", "arguments": {}}]}
+    assert verify("[" * 100_000, Problem("p", "?", json.dumps(task), "instructions")).reward == 0.0
+
+
+def test_a_problem_without_instructions_is_a_failure():
+    with pytest.raises(ValueError, match="has no instructions"):
+        verify("Anything.", Problem("p", "?", '{"instructions": []}', "instructions"))

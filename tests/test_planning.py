@@ -1,4 +1,5 @@
 import random
+import time
 
 import pytest
 
@@ -112,8 +113,8 @@ def test_right_plans_in_many_forms(plan):
         ("I would move some blocks around.", "no_answer"),
         ("[PLAN]\n1. Move c to the table\n[PLAN END]", "unparseable: 'Move c to the table' is not an action"),
         (
-            "1. unstack c from b\n2. place c on the table\n3. pick up a",
-            "unparseable: 'place c on the table' is not an",
+            "1. unstack c from b\n2. slide c to the table\n3. pick up a",
+            "unparseable: 'slide c to the table' is not an",
         ),
         (f"{RIGHT}\n\nOr, instead:\n\n1. pick up c", "ambiguous"),
         ("1. unstack c from b\n2. put down c\n\nAgain:\n\n1. unstack c from b\n2. stack c on a", "ambiguous"),
@@ -198,3 +199,82 @@ def test_the_simulator_agrees_with_unified_planning():
         verdicts.append(not simulate(parse_pddl(problem.answer), plan))
         assert verdicts[-1] == referee(DOMAIN, problem.answer, plan)
     assert set(verdicts) == {True, False}
+
+
+WORLD = (
+    "(define (problem x) (:domain blocksworld-4ops) (:objects red blue) (:init (handempty) (ontable blue) "
+    "(on red blue) (clear red)) (:goal (and (on blue red))))"
+)
+STEPS = ("unstack red from blue", "put down red", "pick up blue", "stack blue on red")
+IN_A_LINE, IN_LINES = ", ".join(STEPS), "\n".join(STEPS)
+NUMBERED = "\n".join(f"{number}. {step}" for number, step in enumerate(STEPS, start=1))
+
+
+def reward(text):
+    return verify(text, Problem("p", "?", WORLD, "planning")).reward
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"{IN_A_LINE}, {more}" for more in (
+            "unstack blue", "lift blue from red", "destroy everything", "throw the blue block away",
+            "finally unstack the blue block from on top of the red block",
+        )),
+        *(IN_A_LINE.replace("pick up blue", f"{more}, pick up blue") for more in ("stack red", "place red on blue")),
+        IN_A_LINE.replace("stack blue on red", "stack blue on blue on red"),
+        "(unstack red blue)(put-down red)(move red blue)(pick-up blue)(stack blue red)",
+        *(f"{NUMBERED}\n5. {more}" for more in (
+            "After that, unstack the blue block from on top of the red block", "Lastly, unstack blue from red",
+            "Also unstack blue from red", "You must unstack blue from red", "Carefully unstack blue from red",
+            "The robot picks up the blue block from the red block", '"unstack blue from red"',
+            "| unstack blue from red |",
+            "Throw the blue block on the floor", "slide blue to the table", "Repeat step 1",
+        )),
+        *(f"{IN_LINES}\n{more}" for more in (
+            "lastly unstack blue from red", "after that, unstack blue from red", '"unstack blue from red"',
+            "We must then unstack blue from red", "Now you need to unstack blue from red", "| unstack blue from red |",
+        )),
+        f"Do not do the following:\n{IN_LINES}",
+        f"{IN_LINES}\n\nWait, this is wrong. There is no valid plan.",
+        NUMBERED.replace("blue\n2", "blue — skip this\n2"),
+        NUMBERED.replace("blue\n2", "blue (do not do this)\n2"),
+        NUMBERED.replace("blue\n2", "blue (stack it on blue)\n2"),
+    ],
+)  # fmt: skip
+def test_a_plan_with_another_step_or_taken_back_is_not_the_right_one(text):
+    assert reward(text) == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        IN_A_LINE, IN_LINES, NUMBERED, NUMBERED.replace("\n", " "),
+        "\n".join(f"| {number} | {step} |" for number, step in enumerate(STEPS, start=1)),
+        "\n".join(f"| {number} | {step} | it is clear |" for number, step in enumerate(STEPS, start=1)),
+        "[" + ", ".join(f'"{step}"' for step in STEPS) + "]",
+        "```python\nplan = [" + ", ".join(f"'{step}'" for step in STEPS) + "]\n```",
+        "\n".join(f"{number}. “{step}”" for number, step in enumerate(STEPS, start=1)),
+        "\n".join(f"{letter}) {step}" for letter, step in zip("abcd", STEPS, strict=True)),
+        "<ol>" + "".join(f"<li>{step}</li>" for step in STEPS) + "</ol>",
+        "Unstack red from blue. Put down red. Next I pick up blue. Stack blue on red.",
+        "1. Unstacking the red block from the blue block\n2. Putting down the red block\n"
+        "3. Picking up the blue block\n4. Stacking the blue block on the red block",
+        "unstack('red','blue')\nput_down('red')\npick_up('blue')\nstack('blue','red')",
+        "1. Unstack red from blue: Unstack the red block from the blue block. Now your hand holds it.\n"
+        "2. Place the red block on the table (you put red down on the table).\n3. Pick up blue, since it is clear.\n"
+        "4. Place the blue block on top of red.",
+    ],
+)  # fmt: skip
+def test_a_plan_is_read_in_lists_tables_and_programs(text):
+    assert reward(text) == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["stack a on b so" + " " * 100_000 + "x", "stack a on b (" + "\t" * 100_000, "now " * 50_000, "| " * 50_000],
+)
+def test_reading_takes_time_that_grows_with_the_text(text):
+    start = time.perf_counter()
+    verify(text, PROBLEM)
+    assert time.perf_counter() - start < 5  # it took minutes

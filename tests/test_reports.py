@@ -59,6 +59,22 @@ def test_what_is_no_run(tmp_path):
         write_report(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("report.json", "[1]", "it is no JSON object"),
+        ("report.json", '{"failures": 5}', "failures is 5"),
+        ("joint/trainer_state.json", "{}", "has no log_history"),
+        ("joint/trainer_state.json", '{"log_history": [5]}', "has no log_history"),
+    ],
+)
+def test_files_that_others_wrote_into_a_run_are_named(run, name, content, message, tmp_path):
+    (tmp_path / "run" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "run" / name).write_text(content)
+    with pytest.raises(InvalidInputError, match=message):
+        write_report(tmp_path / "run")
+
+
 def chain_of(thoughts, kind="thinking"):
     tree, parent = Tree(PROBLEM, "reflection"), 0
     for number in range(thoughts):

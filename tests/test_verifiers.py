@@ -82,6 +82,10 @@ def test_final_answer(text, expected):
         (r"\boxed{3} \boxed{4}", "3", 0.0, "ambiguous"),
         ("The answer is 4. The answer is 3.", "3", 0.0, "ambiguous"),
         (r"\boxed{3} \boxed{3}", "3", 1.0, "right"),
+        (r"\boxed{\mathbf{3}}", "3", 1.0, "right"),
+        ('The answer is "3"', "3", 1.0, "right"),
+        ("The answer is 3!", "3", 1.0, "right"),
+        ("The answer is 3 characters.", "3", 1.0, "right"),
     ],
 )
 def test_letters(text, gold, reward, reason):
@@ -185,12 +189,34 @@ async def test_pool_gives_verdicts_and_survives_chatty_verifiers():
 
 
 async def test_workers_know_no_secret_of_the_user(monkeypatch):
-    for name in ("HF_TOKEN", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "TREECOT_CONFIDENCE_API_KEY", "HARMLESS"):
-        monkeypatch.setenv(name, "x")
+    secrets = (
+        "HF_TOKEN", "OPENAI_API_KEY", "OPENAI_APIKEY", "AWS_SECRET_ACCESS_KEY", "GH_PAT", "MYSQL_PWD", "NPM_AUTH",
+        "SENTRY_DSN", "PASSPHRASE", "DATABASE_URL", "HTTPS_PROXY",
+    )  # fmt: skip
+    for name in (*secrets, "TREECOT_CONFIDENCE_API_KEY", "HARMLESS", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://proxy:8080")
+    for name in ("DATABASE_URL", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "https://user:password@host")
     async with VerifierPool(num_workers=1) as pool:
         names = (await pool.verify("x", problem("y", "tests.verifiers_of_mine:tell_environment"))).answer.split()
-    assert {"TREECOT_CONFIDENCE_API_KEY", "HARMLESS", "PATH"} <= set(names)
-    assert not {"HF_TOKEN", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY"} & set(names)
+    assert {"TREECOT_CONFIDENCE_API_KEY", "HARMLESS", "HTTP_PROXY", "PATH"} <= set(names)
+    assert not set(secrets) & set(names)
+
+
+async def test_files_of_the_working_directory_are_not_imported(tmp_path, monkeypatch):
+    """It may be a dataset that somebody else made."""
+    for name in ("json", "sympy", "math_verify"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('it was run')")
+    monkeypatch.chdir(tmp_path)
+    async with VerifierPool(num_workers=1) as pool:
+        assert (await pool.verify(r"\boxed{3}", problem("3", "math"))).reward == 1.0
+
+
+@pytest.mark.parametrize("filler", [" ", "*", "_", "\n", "final answer", "answer is "])
+def test_finding_an_answer_takes_time_that_grows_with_the_text(filler):
+    start = time.perf_counter()
+    final_answer("Final answer" + filler * 100_000)
+    assert time.perf_counter() - start < 5  # it took minutes
 
 
 @pytest.mark.parametrize(

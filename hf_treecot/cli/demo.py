@@ -62,7 +62,7 @@ def stages(arguments: DemoArguments, directory: Path) -> dict[str, list[str]]:
 
 def run_stage(command: list[str]) -> int:
     """Run a command in a process of its own; its exit code."""
-    return subprocess.run([sys.executable, "-m", "hf_treecot.cli.main", *command], check=False).returncode  # noqa: S603
+    return subprocess.run([sys.executable, "-P", "-m", "hf_treecot.cli.main", *command], check=False).returncode  # noqa: S603
 
 
 def main(args: list[str] | None = None) -> int:

@@ -133,7 +133,7 @@ def parse(
         if "--config" in args:
             place = args.index("--config") + 1
             args[place] = str(find_config(args[place], command))
-            read_yaml(Path(args[place]))  # refuses what must not reach the parser
+            _check_keys(read_yaml(Path(args[place])), args[place])  # before they reach the parser
         *parsed, unknown = parser.parse_args_and_config(args, return_remaining_strings=True)
         if unknown:
             raise InvalidInputError(_not_known(unknown[0], parser))
@@ -146,6 +146,15 @@ def parse(
     except (ValueError, TypeError) as error:  # an InvalidInputError is a ValueError
         fail(" ".join(str(error).split()))
     return tuple(parsed) if isinstance(arguments, tuple) else parsed[0]
+
+
+def _check_keys(content: Any, path: str) -> None:
+    """What TRL's parser would obey, or stumble over."""
+    for key in content if isinstance(content, dict) else ():
+        if not isinstance(key, str):
+            raise InvalidInputError(f"config {path!r}: the key {key!r:.50} is no text: write the name of an argument")
+        if key == "env":  # would set variables of the environment, LD_PRELOAD among them
+            raise InvalidInputError(f"config {path!r}: env is no argument: set environment variables in your shell")
 
 
 def _check_values(arguments: Any) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from accelerate.utils import is_peft_model
@@ -13,6 +14,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from ..base import Problem
+from ..control_tokens import escape_control_tokens
 from ..errors import InvalidInputError
 from ..files import fingerprint, write_atomically
 from ..hub.dataset import dataset_directory
@@ -119,7 +121,19 @@ def load_rows(script: ScriptArguments, config_name: str) -> Dataset:
             f"dataset {script.dataset!r}, configuration {config_name!r}: there is no column {missing[0]!r} (it has "
             f"{', '.join(rows.column_names)}): give a dataset of trees, or rename its columns"
         )
-    return rows
+    # Ours hold none; in a dataset of others they would be turns of a conversation that nobody had.
+    return rows.map(partial(_as_text, columns=COLUMNS[config_name]), desc="Checking for control tokens")
+
+
+def _as_text(row: dict, columns: tuple[str, ...]) -> dict:
+    """A row whose messages hold no control tokens."""
+
+    def escape(value):
+        if isinstance(value, str):
+            return escape_control_tokens(value)
+        return [{**message, "content": escape(message["content"])} for message in value] if value else value
+
+    return {column: escape(row[column]) for column in columns}
 
 
 def claim_output(training: TrainingArguments, model: str, rows: Dataset) -> None:

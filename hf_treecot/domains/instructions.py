@@ -107,4 +107,11 @@ def follow(
         texts += ["\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1])]
         texts += [variant.replace("*", "") for variant in texts]
     loaded = [load_checker(instruction, multilingual) for instruction in instructions]
-    return [any(bool(t.strip()) and bool(checker.check_following(t)) for t in texts) for checker in loaded]
+    return [any(bool(t.strip()) and _follows(checker, t) for t in texts) for checker in loaded]
+
+
+def _follows(checker, text: str) -> bool:
+    try:
+        return bool(checker.check_following(text))
+    except RecursionError:  # of JSON: nested deeper than what any reader takes
+        return False

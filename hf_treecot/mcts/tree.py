@@ -4,6 +4,7 @@ The only mutable state of a search. This module turns trees into records and bac
 know how a tree is grown, nor what becomes of it.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -174,8 +175,8 @@ class Tree:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> "Tree":
         """
-        The tree of a record: `Tree.from_record(tree.to_record()) == tree`. Control tokens in a record of others are
-        made plain text.
+        The tree of a record: `Tree.from_record(tree.to_record()) == tree`. Control tokens and tags of
+        thoughts in the texts of others are made plain text.
 
         Raises:
             InvalidInputError: The record is not that of a tree: a column is missing or of another type, a parent does
@@ -197,9 +198,10 @@ class Tree:
             ) from error
         if fault := next(_faults(tree), ""):
             raise InvalidInputError(f"tree {_name(record)}: malformed ({fault[:200]}); remove it")
-        tree.problem = replace(tree.problem, prompt=escape_control_tokens(tree.problem.prompt))
+        tags = {f"<{slash}{node.tag}>" for node in tree.nodes for slash in ("", "/") if node.tag}
+        tree.problem = replace(tree.problem, prompt=escape_control_tokens(tree.problem.prompt, tags))
         for node_id, node in enumerate(tree.nodes):
-            node.text = escape_control_tokens(node.text)
+            node.text = escape_control_tokens(node.text, tags)
             if node_id != ROOT:
                 tree.nodes[node.parent].children.append(node_id)
         return tree
@@ -224,6 +226,8 @@ def _faults(tree: Tree) -> Iterator[str]:
         for name in ("kind", "tag", "text", "role", "finish_reason", "reason", "dead_end"):
             if not isinstance(getattr(node, name), str):
                 yield f"node {node_id}: {name} must be text, got {getattr(node, name)!r:.50}"
+        if isinstance(node.tag, str) and not TAG.fullmatch(node.tag):
+            yield f"node {node_id}: tag must be a name, got {node.tag!r:.50}"
         for name in ("parent", "simulation", "tokens", "visit_count"):
             if not isinstance(getattr(node, name), int):
                 yield f"node {node_id}: {name} must be a whole number, got {getattr(node, name)!r:.50}"
@@ -247,4 +251,5 @@ def _faults(tree: Tree) -> Iterator[str]:
         yield f"a simulation ends in no node of the {len(tree.nodes)} that there are"
 
 
+TAG = re.compile(r"(?:[A-Za-z][\w-]{0,60})?")  # the root has none
 NODE_COLUMNS = tuple(f.name for f in fields(Node) if f.name != "children")

@@ -7,7 +7,6 @@ Texts of models are untrusted: they go through [`~dataset_card.inline`] or [`~da
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -43,14 +42,13 @@ def write_report(run: Path) -> Path:
     Raises:
         InvalidInputError: There is no run.
     """
-    record = _read(run / "report.json")
-    known = {field.name for field in fields(BuildReport)}
+    report = _report(run / "report.json")
     statistics = TreeStatistics.of(load_trees(run, on_malformed=logger.warning))
     states = sorted(run.glob("*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
-    histories = {path.parent.name: _read(path)["log_history"] for path in states}
+    histories = {path.parent.name: _history(path) for path in states}
     sections = [
         f"# {inline(run.name)}: from problems to a model",
-        *_trees(run, BuildReport(**{k: v for k, v in record.items() if k in known}), statistics),
+        *_trees(run, report, statistics),
         *_example(statistics),
         *_training(run, histories),
         *_evaluation(run),
@@ -63,11 +61,37 @@ def write_report(run: Path) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        if not isinstance(content, dict):
+            raise ValueError("it is no JSON object" if path.is_file() else "there is no such file")
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidInputError(
             f"run={str(path.parent)!r}: {path.name} cannot be read ({error}): give the directory of a finished build"
         ) from error
+    return content
+
+
+def _history(path: Path) -> list[dict[str, Any]]:
+    """What a trainer logged: of its figures those that are numbers."""
+    history = _read(path).get("log_history")
+    if not isinstance(history, list) or not all(isinstance(log, dict) for log in history):
+        raise InvalidInputError(
+            f"run={str(path.parents[1])!r}: {path.parent.name}/{path.name} has no log_history of a training: remove it"
+        )
+    return [{k: v for k, v in log.items() if isinstance(v, int | float)} for log in history]
+
+
+def _report(path: Path) -> BuildReport:
+    """What a build reported."""
+    record = _read(path)
+    known = vars(BuildReport())
+    for name in known.keys() & record.keys():
+        if not isinstance(record[name], (int, float) if isinstance(known[name], int | float) else type(known[name])):
+            raise InvalidInputError(
+                f"run={str(path.parent)!r}: {path.name} is not that of a build ({name} is {record[name]!r:.50}): "
+                "build it again"
+            )
+    return BuildReport(**{name: value for name, value in record.items() if name in known})
 
 
 def _trees(run: Path, report: BuildReport, statistics: TreeStatistics) -> list[str]:

@@ -10,6 +10,7 @@ from transformers.utils import logging
 from trl.models.utils import unwrap_model_for_generation
 
 from ..base import Problem
+from ..engines.chat_template import render_messages
 from ..errors import InvalidInputError
 from ..verifiers.diagnostics import repetition
 from ..verifiers.judging import judge_all
@@ -128,12 +129,7 @@ class AnswerRateCallback(TrainerCallback):
     def _answer(self, problems: Sequence[Problem]) -> list[tuple[str, int]]:
         """An output for every problem, and its length in tokens."""
         trainer, tokenizer = self.trainer, self.trainer.processing_class
-        prompts = [
-            tokenizer.apply_chat_template(
-                [{"role": "user", "content": p.prompt}], tokenize=False, add_generation_prompt=True
-            )
-            for p in problems
-        ]
+        prompts = [render_messages(tokenizer, [{"role": "user", "content": problem.prompt}]) for problem in problems]
         sampling = {"do_sample": True, "temperature": self.temperature} if self.temperature else {"do_sample": False}
         outputs = []
         training = trainer.model.training

@@ -13,7 +13,8 @@ MAX_LENGTH = 1_000_000  # characters: a longer text states no answer
 BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 MARKED = re.compile(r"####")
 FINAL = re.compile(
-    r"\bfinal\s+(?:answer|result)\b[*_]*\s*(?:(?:is|=|should be|must be)\b[*_]*:?|[*_]*[:：]|(?=[*_]*\s*[-$\\\d]))|"
+    r"\bfinal\s+(?:answer|result)\b[*_]*+\s*+"
+    r"(?:(?:is|=|should be|must be)\b[*_]*:?|[*_]*+[:：]|(?=[*_]*+\s*+[-$\\\d]))|"
     r"最终答案(?:是|为)?\s*[:：]?",
     re.IGNORECASE,
 )

@@ -9,6 +9,7 @@ from ..domains.instructions import checkers, checkers_version, follow
 
 VERSION = f"1 ({checkers_version()})"
 PREFILL = re.compile(r"\s*(?:the answer is\s*:?|<answer>)\s*", re.IGNORECASE)
+VISIBLE = re.compile(r"[^\s\x00-\x1f\u200b-\u200f\u2060-\u2069\ufeff]")
 MAX_LENGTH = 500_000  # characters of an answer
 
 
@@ -33,8 +34,10 @@ def verify(completion: str, problem: Problem) -> Verdict:
         ValueError: The problem's instructions cannot be read.
     """
     task = json.loads(problem.answer)
+    if not task["instructions"]:
+        raise ValueError("the problem has no instructions: any answer would follow them")
     answer = completion[match.end() :] if (match := PREFILL.match(completion)) else completion
-    if not answer.strip():
+    if not VISIBLE.search(answer.removesuffix("</answer>")):
         return Verdict(0.0, None, "no_answer")
     if len(answer) > MAX_LENGTH:
         return Verdict(0.0, answer[:200], "unparseable: too long")

@@ -6,16 +6,17 @@ from ..base import Problem, Verdict
 from .extraction import candidate_answers
 
 
-VERSION = "3"
+VERSION = "4"
 # "What is the sum of the counts of e and u in subsensual?", and all other phrasings of the seed data
 QUESTION = re.compile(
     r"\b([a-z]) and ([a-z])\b.*\bin (?:the word )?[\"'“‘]?([a-z]+)[\"'”’]?\s*[.?!]*\s*$", re.IGNORECASE
 )
 NUMBER = re.compile(
-    r"(?:\$|\\\(|\\text\{)?\s*([-+]?\d{1,9})(?:\.0+)?\s*(?:\$|\\\)|\})?"
-    r"(?:\s*(?:\\text\{)?\s*(?:times|letters?|occurrences?|in (?:total|all))\s*\}?)?\.?",
+    r"(?:\$|\\\(|\\(?:text|mathbf|mathrm)\{)?\s*([-+]?\d{1,9})(?:\.0+)?\s*(?:\$|\\\)|\})?"
+    r"(?:\s*(?:\\text\{)?\s*(?:times|letters?|characters?|occurrences?|in (?:total|all))\s*\}?)?[.!]?",
     re.IGNORECASE | re.ASCII,
 )
+AROUND = " \t\n\"'“”‘’\u200b"  # a number in quotes is one
 MAX_LENGTH = 2_000
 
 
@@ -57,7 +58,7 @@ def verify(completion: str, problem: Problem) -> Verdict:
     answers = candidate_answers(completion)
     if not answers:
         return Verdict(0.0, None, "no_answer")
-    numbers = [NUMBER.fullmatch(answer.strip()) if len(answer) <= MAX_LENGTH else None for answer in answers]
+    numbers = [NUMBER.fullmatch(answer.strip(AROUND)) if len(answer) <= MAX_LENGTH else None for answer in answers]
     if None in numbers:
         return Verdict(0.0, answers[-1][:MAX_LENGTH], "unparseable")
     stated = {int(number.group(1)) for number in numbers}

@@ -9,57 +9,30 @@ from dataclasses import dataclass, field
 
 from ..domains.blocksworld import Action
 from .extraction import boxed
+from .plan_words import (
+    ACTIONS,
+    ARGUMENTS,
+    ASIDE,
+    BULLET,
+    CELL,
+    DOES,
+    END,
+    GERUND,
+    INLINE_NUMBER,
+    LEAD,
+    NEW_LINE,
+    NUMBER,
+    PRONOUN,
+    QUOTED,
+    REMARK,
+    SENTENCE,
+    TAGGED,
+    TAKEN_BACK,
+    VERB,
+)
 
 
 MAX_LENGTH = 200_000  # characters of a text
-TAGGED = re.compile(r"\[PLAN\](.*?)(?=\[PLAN\]|\[\s*PLAN[ _]END\s*\]|\Z)", re.DOTALL | re.IGNORECASE)
-NUMBER = re.compile(r"(?:step|action)?\s*\(?#?(\d{1,4})\s*(?:[.):\]-]|\s-)\s*|step\s+(\d{1,4})\s+", re.IGNORECASE)
-BULLET = re.compile(r"^[-•+>→–—]\s*")
-LABEL = re.compile(
-    r"(?:action|plan|answer|the (?:answer|plan) is|then|next|finally|first(?:ly)?|now)\s*[:,]?\s+", re.I
-)
-SUBJECT = re.compile(r"(?:and\s+)?(?:then\s+)?(?:(?:you|we|i)\s+)?(?:should\s+|can\s+|will\s+)?", re.IGNORECASE)
-BLOCK = r"(?:the\s+)?(?:block\s+)?(?!the\b|block\b|it\b|from\b|on\b|onto\b|down\b|up\b)(\w+)(?:\s+block)?"
-FROM = r"(?:\s+(?:from|off)(?:\s+of)?)?(?:\s+on)?(?:\s+top)?(?:\s+of)?"
-ONTO = r"(?:\s+on(?:to)?)?(?:\s+top)?(?:\s+of)?"
-WORDS = tuple(
-    (name, re.compile(pattern, re.IGNORECASE))
-    for name, pattern in (
-        ("pick-up", rf"pick(?:ed|s)?(?:[\s-]*up)?\s+{BLOCK}(?:\s+up)?(?:\s+(?:from|off)\s+(?:the\s+)?table)?"),
-        (
-            "put-down",
-            rf"put(?:s|ted)?(?:[\s-]*down)?\s+{BLOCK}(?:\s+(?:down|(?:down\s+)?on(?:to)?\s+(?:the\s+)?table))?",
-        ),
-        ("unstack", rf"(?:unstack|un-stack)(?:ed|s)?\s+{BLOCK}{FROM}\s+{BLOCK}"),
-        ("stack", rf"stack(?:ed|s)?\s+{BLOCK}{ONTO}\s+{BLOCK}"),
-    )
-)
-CALLS = tuple(
-    (name, re.compile(rf"\(?\s*{verb}\s*[\s(]\s*{arguments}(?:\s*\))*", re.IGNORECASE))
-    for name, verb, arguments in (
-        ("pick-up", r"pick[\s_-]*up", BLOCK),
-        ("put-down", r"put[\s_-]*down", BLOCK),
-        ("unstack", r"unstack", rf"{BLOCK}[\s,]+{BLOCK}"),
-        ("stack", r"stack", rf"{BLOCK}[\s,]+{BLOCK}"),
-    )
-)
-ACTIONS = (*CALLS, *WORDS)
-# What may follow an action in its line: a remark. An action may follow too, and is then read.
-END = re.compile(
-    r"\s*(?:$|[.,;:!()\[\]]|[-–—]+(?=\s)|->|→|=>|\bso\b|\bsince\b|\bbecause\b|\bas\b|\bto\b|\bwhich\b|\bthen\b|\band\b)",
-    re.I,
-)
-SENTENCE = re.compile(
-    r"[.;,:]\s+|\s[-–—]+\s|\)\s*,?\s*(?=\()|\s+(?:and\s+)?then\s+|\s+and\s+|\\\\|\s*(?:->|→|=>)\s*", re.IGNORECASE
-)
-PRONOUN = re.compile(r"^((?:un-?stack|stack|pick|put)\w*(?:\s+(?:up|down))?)\s+it\b", re.IGNORECASE)
-NEW_LINE = re.compile(r"\\\\(?![a-zA-Z])|\\n")
-REMARK = re.compile(r"(?<!\w)\((?!\s*(?:un-?stack|stack|pick|put)\b)[^()]*\)", re.IGNORECASE)  # in brackets
-# A step with one of these verbs tells what to do, in words that are not read.
-TELLS = re.compile(
-    r"^(?:(?:you|we|i)\s+)?(?:then\s+|now\s+|next,?\s+)?(?:un-?stack|stack|pick|put|place|move|lift|grab|take|drop|set|lower|remove|release|return)\w*\b",
-    re.IGNORECASE,
-)
 
 
 class NotAnAction(ValueError):
@@ -90,7 +63,7 @@ def read_plans(text: str) -> list[list[Action]]:
     Raises:
         NotAnAction: A step is not an action: none is left out.
     """
-    text = text[:MAX_LENGTH]
+    text = _laid_out(text[:MAX_LENGTH])
     parts = TAGGED.findall(text) or [re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", part) for part in boxed(text)]
     runs = [run for part in parts or [text] for run in _runs(re.sub(r"[*`]|_{2,}", "", part))]
     if tagged := [run for run in runs if run.actions]:
@@ -98,8 +71,18 @@ def read_plans(text: str) -> list[list[Action]]:
     for run in runs:
         if run.unread and (run.actions or parts):
             raise NotAnAction(f"{run.unread[:80]!r} is not an action")
+    if tagged and (back := TAKEN_BACK.search(" ".join(text.split()))):
+        raise NotAnAction(f"{back.group()!r} takes it back, which")
     plans = [run.actions for run in runs if run.actions]
     return [plan for place, plan in enumerate(plans) if plan not in plans[:place]]
+
+
+def _laid_out(text: str) -> str:
+    """A text whose steps stand one below the other, if it is a list of a program, of HTML, or numbers in a line."""
+    text = ARGUMENTS.sub(lambda match: f"({match[2]} {match[3] or ''})", text)
+    if len(QUOTED.findall(text)) > 1:
+        text = QUOTED.sub(r"\n\1\n", text)
+    return INLINE_NUMBER.sub("\n", NEW_LINE.sub("\n", text))
 
 
 def _runs(text: str) -> list[Run]:
@@ -109,10 +92,13 @@ def _runs(text: str) -> list[Run]:
         line = raw.strip().rstrip("\\").strip()
         if not line or re.fullmatch(r"[#=\-\s]+|```\w*|\w*```", line):
             continue
-        number, line = _number(BULLET.sub("", line, count=1))
+        line = CELL.sub(lambda cell: f"{cell[1]}. " if cell[1] else "", BULLET.sub("", line, count=1)).strip(' |"“”')
+        number, line = _number(line)
+        if not line:
+            continue
         is_below = raw[:1] in " \t" or BULLET.match(raw.strip()) is not None
-        actions, unread = _actions(line)
         run = runs[-1]
+        actions, unread = _actions(line, run.actions, is_step=number is not None)
         if not actions and run.is_pddl and line[0] == "(":
             run.unread = run.unread or line
         if number is None and not actions and not is_below:
@@ -126,6 +112,7 @@ def _runs(text: str) -> list[Run]:
         run.is_closed = run.is_closed and number is None and not actions
         if number is not None:
             run.number = number
+        if number is not None or actions:
             run.unread = run.unread or unread
         run.is_pddl = line[0] == "(" if actions else run.is_pddl
         is_repeated = number is None and run.number is not None  # below a numbered step: its action in other words
@@ -142,35 +129,62 @@ def _begins_anew(run: Run, number: int | None, actions: list[Action]) -> bool:
 
 def _number(line: str) -> tuple[int | None, str]:
     match = NUMBER.match(line)
-    return (int(match[1] or match[2]), line[match.end() :].strip()) if match else (None, line)
+    if match is None:
+        return None, line
+    number = match[1] or match[2]
+    return int(number) if number.isdigit() else ord(number.lower()) - ord("a") + 1, line[match.end() :].strip()
 
 
 def _is_remark(line: str) -> bool:
     return line[0] in "([" or bool(re.match(r"\w+(?: \w+)?:\s*\S", line))
 
 
-def _actions(step: str) -> tuple[list[Action], str]:
-    """The actions that a step begins with and goes on with; the step itself if it tells to do anything else."""
-    rest, found = REMARK.sub(" ", step).strip(), []
-    while label := LABEL.match(rest):
-        rest = rest[label.end() :]
-    told = rest
+def _actions(step: str, before: list[Action], is_step: bool) -> tuple[list[Action], str]:
+    """
+    The actions that a step begins with and goes on with, after those `before` it; the step itself if it tells to do
+    anything else. What has a number (`is_step`) need not begin with a verb that is known to tell.
+    """
+    rest, found = " ".join(REMARK.sub(" ", step).split()), []
+    rest = told = GERUND.sub(r"\1", rest, count=1)
     while rest:
-        rest = SUBJECT.sub("", rest.lstrip(), count=1)
+        rest = rest[LEAD.match(rest).end() :]
         if found:
             rest = PRONOUN.sub(rf"\1 {found[-1][1]}", rest, count=1)
         action, length = _action(rest)
         if action is not None and (not found or found[-1] != action):  # a title, and the same in a sentence
             found.append(action)
         if not found:
-            return [], told if TELLS.match(told) else ""
+            tells = VERB.match(told, LEAD.match(told).end()) or (is_step and _tells(told, before))
+            return [], told if tells else ""
         following = rest[length:].lstrip(" \t,;.")
         if action is not None and _action(following)[0] is not None:  # (one) (after) (the other)
             rest = following
-        else:
-            separator = SENTENCE.search(rest, length)
-            rest = rest[separator.end() :] if separator else ""
+            continue
+        separator = SENTENCE.search(rest, length)
+        clause, rest = (
+            (rest[length : separator.start()], rest[separator.end() :]) if separator else (rest[length:], "")
+        )
+        if _tells(clause.strip(" ()"), [*before, *found]):
+            return found, told
+    for remark in REMARK.findall(step):  # it may say the action again
+        remark = remark[LEAD.match(remark).end() :]
+        if VERB.match(remark) and _action(remark)[0] not in found:
+            return found, told
     return found, ""
+
+
+def _tells(clause: str, found: list[Action]) -> bool:
+    """Whether a clause that is no action tells to do something, rather than why, or how the world is then."""
+    if not clause or ASIDE.match(clause):
+        return False
+    words = {word.lower() for word in re.findall(r"\w+", clause)}
+    blocks = {block for action in found for block in action[1:]}
+    if found:  # in other words, in part: `unstack red`
+        verb, *own = found[-1]
+        again = {"the", "block", "on", "onto", "top", "of", "from", "it", "up", "down", verb.partition("-")[0], *own}
+        if verb.partition("-")[0] in words and words <= again:
+            return False
+    return bool(words & (blocks | DOES)) or VERB.search(clause) is not None
 
 
 def _action(text: str) -> tuple[Action | None, int]:

@@ -5,7 +5,7 @@ from ..domains.blocksworld import parse_pddl, simulate
 from .plan_text import MAX_LENGTH, NotAnAction, read_plans
 
 
-VERSION = "2"
+VERSION = "3"
 
 
 def verify(completion: str, problem: Problem) -> Verdict:

@@ -27,7 +27,10 @@ from . import load_verifier, prepare_verifier
 
 logger = logging.getLogger(__name__)
 MEBIBYTE = 2**20
-SECRET = re.compile("TOKEN|SECRET|PASSW|CREDENTIAL|_KEY", re.IGNORECASE)  # in the name of a variable
+SECRET = re.compile(
+    r"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|KEY|_PWD|_PAT$|AUTH|_DSN", re.IGNORECASE
+)  # in the name of a variable
+SECRET_URL = re.compile(r"://[^/\s@]+@")
 ORPHAN_FACTOR = 2  # a worker whose parent is gone ends itself after so many time limits
 
 
@@ -154,8 +157,9 @@ class VerifierPool:
     async def _start(self) -> asyncio.subprocess.Process:
         try:
             worker = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", __name__, str(self.memory_limit), str(ORPHAN_FACTOR * self.time_limit),
+                sys.executable, "-P", "-m", __name__, str(self.memory_limit), str(ORPHAN_FACTOR * self.time_limit),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=64 * MEBIBYTE,
+                # -P: a file json.py of the working directory, which may be that of others, is not imported.
                 # Ctrl-C is the parent's business: it closes the workers when it is done.
                 start_new_session=True,
                 env={**_without_secrets(os.environ), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -204,7 +208,11 @@ def verifier_pool() -> VerifierPool:
 
 def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables for a process that reads what a model wrote: it needs no token but that of its own server."""
-    return {k: v for k, v in environment.items() if k == "TREECOT_CONFIDENCE_API_KEY" or not SECRET.search(k)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name == "TREECOT_CONFIDENCE_API_KEY" or not (SECRET.search(name) or SECRET_URL.search(value))
+    }
 
 
 def _fault(reply: dict) -> str:
