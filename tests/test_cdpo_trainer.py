@@ -188,6 +188,25 @@ def test_gradient_checkpointing_and_evaluation(paths, tmp_path):
     assert metrics["eval_rewards/margins"] == pytest.approx(expected["eval_rewards/margins"], rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"neftune_noise_alpha": 5.0}, "neftune_noise_alpha draws noise"),
+        ({"accelerator_config": {"split_batches": True}}, "split_batches cuts batches"),
+    ],
+)
+def test_options_that_packing_would_change_rule_it_out(paths, tmp_path, changes, message):
+    with pytest.raises(InvalidInputError, match=message):
+        make(CDPOTrainer, paths["llama"], tmp_path, tree_packing="on", **changes)
+
+
+def test_a_reference_that_is_no_number_names_the_pair(paths, tmp_path):
+    trainer = make(CDPOTrainer, paths["llama"], tmp_path)
+    next(trainer.ref_model.parameters()).data[30] = float("nan")
+    with pytest.raises(InvalidInputError, match="log-probabilities of a pair are not finite, of the one that begins"):
+        trainer.train()
+
+
 def test_models_that_cannot_be_packed(paths, tmp_path, transformers_log):
     tuning = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
     with pytest.raises(InvalidInputError, match="tree_packing='on' is not possible: prompt-learning PEFT"):
@@ -214,6 +233,9 @@ def test_models_that_cannot_be_packed(paths, tmp_path, transformers_log):
             "would be ignored: each loss has a trainer of its own",
         ),
         (CDPOConfig, {"label_smoothing": 0.1}, "label_smoothing=0.1 would be ignored: use epsilon"),
+        (CDPOConfig, {"label_smoothing_factor": 0.1}, "label_smoothing_factor=0.1 would be ignored: .*epsilon"),
+        (CDPOConfig, {"include_for_metrics": ["loss"]}, "would be ignored: no logits are built"),
+        (CDPOConfig, {"batch_eval_metrics": True}, "would be ignored: no logits are built"),
         (CDPOConfig, {"ld_alpha": 0.5}, "ld_alpha=0.5 would be ignored"),
         (CDPOConfig, {"use_weighting": True}, "use_weighting=True would be ignored"),
         (CDPOConfig, {"padding_free": True}, "padding_free=True would be ignored"),

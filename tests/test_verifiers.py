@@ -84,7 +84,7 @@ def test_final_answer(text, expected):
         (r"\boxed{3} \boxed{3}", "3", 1.0, "right"),
         (r"\boxed{\mathbf{3}}", "3", 1.0, "right"),
         ('The answer is "3"', "3", 1.0, "right"),
-        ("The answer is 3!", "3", 1.0, "right"),
+        (r"\boxed{3!}", "3", 0.0, "unparseable"),
         ("The answer is 3 characters.", "3", 1.0, "right"),
     ],
 )

@@ -7,6 +7,7 @@ from accelerate.utils import is_peft_model
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import use_adapter
 
+from ..errors import InvalidInputError
 from .cdpo_config import CDPOConfig
 from .losses import preference_loss
 from .model_card import BOTTLENECK_PAPER
@@ -69,9 +70,20 @@ class CDPOTrainer(PairTrainer):
     def pair_losses(self, inputs, chosen, rejected, preference, chosen_nll):
         """[`preference_loss`] of every pair, and its rewards."""
         ref_chosen, ref_rejected = self._reference_sums(inputs, preference)
+        if not (is_finite := torch.isfinite(ref_chosen + ref_rejected)).all():
+            self._refuse_pair(inputs, int((~is_finite).nonzero()[0]))
         ratios = chosen - ref_chosen, rejected - ref_rejected
         losses = preference_loss(ratios[0] - ratios[1], chosen_nll, self.beta, self.args.epsilon, self.alpha)
         return losses, {"rewards/chosen": self.beta * ratios[0], "rewards/rejected": self.beta * ratios[1]}
+
+    def _refuse_pair(self, inputs, pair: int):
+        """A loss without a number would spoil all weights."""
+        ids, mask = inputs["input_ids"][pair], inputs["attention_mask"][pair].bool()
+        text = self.processing_class.decode(ids[mask])
+        raise InvalidInputError(
+            f"the reference's log-probabilities of a pair are not finite, of the one that begins with {text[:200]!r}: "
+            "remove the pair, or precomputed columns of another model, or load the reference in float32"
+        )
 
     def loss_formula(self) -> str:
         """The loss in words and TeX."""

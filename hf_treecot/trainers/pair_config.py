@@ -1,6 +1,6 @@
 """What the configurations of all trainers on pairs have in common."""
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from typing import ClassVar
 
 from trl import DPOConfig
@@ -17,6 +17,9 @@ IGNORED = {
     "f_alpha_divergence_coef": "only reverse_kl belongs to this loss",
     "discopop_tau": "it belongs to another loss",
     "padding_free": "use tree_packing, which forwards no more padding and less of everything else",
+    "label_smoothing_factor": "it smooths the tokens of SFT; epsilon of CDPOConfig is the noise of preferences",
+    "include_for_metrics": "no logits are built, so there is no compute_metrics; use a callback",
+    "batch_eval_metrics": "no logits are built, so there is no compute_metrics; use a callback",
     "loss_type": "each loss has a trainer of its own: CDPOTrainer, JointSFTDPOTrainer, REDITrainer, or trl.DPOTrainer",
 }
 
@@ -68,7 +71,8 @@ class PairConfig(DPOConfig):
             raise InvalidInputError(f"max_truncated_share={self.max_truncated_share} must be between 0 and 1")
         defaults = DPOConfig.__dataclass_fields__
         for name, reason in self.ignored.items():
-            default = defaults[name].default_factory() if name == "loss_type" else defaults[name].default
+            declared = defaults[name]
+            default = declared.default if declared.default is not MISSING else declared.default_factory()
             if getattr(self, name) != default:
                 raise InvalidInputError(f"{name}={getattr(self, name)!r} would be ignored: {reason}")
 

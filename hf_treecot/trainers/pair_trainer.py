@@ -115,6 +115,10 @@ class PairTrainer(DPOTrainerHooks):
             obstacle = "the auxiliary loss of a mixture of experts is defined over rows"
         elif self.args.train_sampling_strategy != "random":
             obstacle = f"train_sampling_strategy={self.args.train_sampling_strategy!r} is not that of trees"
+        elif self.args.neftune_noise_alpha:
+            obstacle = "neftune_noise_alpha draws noise for every row, and packed rows share one draw"
+        elif self.args.accelerator_config.split_batches:
+            obstacle = "split_batches cuts batches into slices, and packed ones differ in size"
         self.is_packing = self.args.tree_packing != "off" and obstacle is None
         if self.is_packing:
             on_gpu = self._may_choose_attention and self.args.device.type == "cuda"

@@ -112,8 +112,10 @@ class TreeSFTTrainer(SFTTrainer):
             return "label smoothing, compute_loss_func and compute_metrics need logits, which are not built"
         if args.train_sampling_strategy != "random":
             return f"train_sampling_strategy={args.train_sampling_strategy!r} is not that of trees"
-        if getattr(args, "neftune_noise_alpha", None):
+        if args.neftune_noise_alpha:
             return "neftune_noise_alpha draws noise for every row, and packed rows share one draw"
+        if args.accelerator_config.split_batches:
+            return "split_batches cuts batches into slices, and packed ones differ in size"
         # SFT leaves dropout as the model has it.
         dropout = any(getattr(module, "p", 0) for module in self.model.modules() if "Dropout" in type(module).__name__)
         return packing_obstacle(self.model, disable_dropout=not dropout)

@@ -13,7 +13,7 @@ QUESTION = re.compile(
 )
 NUMBER = re.compile(
     r"(?:\$|\\\(|\\(?:text|mathbf|mathrm)\{)?\s*([-+]?\d{1,9})(?:\.0+)?\s*(?:\$|\\\)|\})?"
-    r"(?:\s*(?:\\text\{)?\s*(?:times|letters?|characters?|occurrences?|in (?:total|all))\s*\}?)?[.!]?",
+    r"(?:\s*(?:\\text\{)?\s*(?:times|letters?|characters?|occurrences?|in (?:total|all))\s*\}?)?\.?",
     re.IGNORECASE | re.ASCII,
 )
 AROUND = " \t\n\"'“”‘’\u200b"  # a number in quotes is one
