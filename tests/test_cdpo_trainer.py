@@ -192,12 +192,19 @@ def test_gradient_checkpointing_and_evaluation(paths, tmp_path):
     ("changes", "message"),
     [
         ({"neftune_noise_alpha": 5.0}, "neftune_noise_alpha draws noise"),
-        ({"accelerator_config": {"split_batches": True}}, "split_batches cuts batches"),
+        ({"accelerator_config": {"split_batches": True}}, "split_batches and dispatch_batches cut batches"),
     ],
 )
 def test_options_that_packing_would_change_rule_it_out(paths, tmp_path, changes, message):
     with pytest.raises(InvalidInputError, match=message):
         make(CDPOTrainer, paths["llama"], tmp_path, tree_packing="on", **changes)
+
+
+def test_a_stream_that_evaluate_is_given_has_the_loss_of_its_rows(paths, tmp_path):
+    trainer = make(CDPOTrainer, paths["llama"], tmp_path, per_device_eval_batch_size=3)
+    rows = token_pairs(3, 4, seed=5)
+    losses = [trainer.evaluate(data)["eval_loss"] for data in (rows, rows.to_iterable_dataset())]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
 def test_a_reference_that_is_no_number_names_the_pair(paths, tmp_path):

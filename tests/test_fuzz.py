@@ -9,7 +9,7 @@ import os
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hf_treecot.base import Problem
@@ -106,6 +106,7 @@ def test_patterns(tmp_path_factory, data):
 
 @settings(fuzz, max_examples=max(10, EXAMPLES // 10))
 @given(st.lists(st.dictionaries(COLUMNS, JSON, min_size=1), min_size=1, max_size=3))
+@example([{"prompt": None, "answer": {"\x00": {}}}])
 def test_files_of_problems(tmp_path_factory, rows):
     path = tmp_path_factory.getbasetemp() / "fuzzed.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

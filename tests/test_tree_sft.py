@@ -134,6 +134,7 @@ def test_chains_of_a_tree_share_a_batch(path, tmp_path):
         ({"packing": True, "max_length": 64}, "TRL's own packing is on"),
         ({"label_smoothing_factor": 0.1}, "label smoothing"),
         ({"neftune_noise_alpha": 5.0}, "neftune_noise_alpha draws noise"),
+        ({"accelerator_config": {"dispatch_batches": True}}, "cut batches into slices"),
         ({"train_sampling_strategy": "sequential"}, "is not that of trees"),
     ],
 )

@@ -36,18 +36,7 @@ def load_rows(source: str, split: str, config_name: str | None = None):
     bars = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
-        if path.is_dir() and any(path.glob("*.pddl")):
-            return _load_pddl(sorted(path.glob("*.pddl"), key=lambda file: (len(file.name), file.name)))
-        if path.is_dir():
-            return datasets.load_dataset(str(path), config_name, split=split)
-        if path.is_file():
-            return load_file(path)
-        if path.suffix in FILE_BUILDERS or source.startswith((".", "/", "~")) or source.count("/") != 1:
-            raise InvalidInputError(
-                f"problems {source!r}: no such file, directory or generator; give the path of a "
-                f"{', '.join(FILE_BUILDERS)} file, a Hub dataset as user/name, or one of {', '.join(GENERATORS)}"
-            )
-        return datasets.load_dataset(source, config_name, split=split)
+        return _checked(_load(source, path, split, config_name), source)
     except RecursionError:
         raise InvalidInputError(f"problems {source!r}: its values are nested too deep; flatten them") from None
     except (datasets.exceptions.DatasetsError, FileNotFoundError, ValueError, ConnectionError) as error:
@@ -58,6 +47,30 @@ def load_rows(source: str, split: str, config_name: str | None = None):
     finally:
         if not bars:
             datasets.enable_progress_bars()
+
+
+def _checked(dataset, source: str):
+    """A dataset whose rows can be read: Arrow cuts names at a NUL character, and then finds no such column."""
+    if "\\x00" in repr(dataset.features):
+        raise InvalidInputError(f"problems {source!r}: the name of a column holds a NUL character; rename it")
+    return dataset
+
+
+def _load(source: str, path: Path, split: str, config_name: str | None):
+    import datasets
+
+    if path.is_dir() and any(path.glob("*.pddl")):
+        return _load_pddl(sorted(path.glob("*.pddl"), key=lambda file: (len(file.name), file.name)))
+    if path.is_dir():
+        return datasets.load_dataset(str(path), config_name, split=split)
+    if path.is_file():
+        return load_file(path)
+    if path.suffix in FILE_BUILDERS or source.startswith((".", "/", "~")) or source.count("/") != 1:
+        raise InvalidInputError(
+            f"problems {source!r}: no such file, directory or generator; give the path of a "
+            f"{', '.join(FILE_BUILDERS)} file, a Hub dataset as user/name, or one of {', '.join(GENERATORS)}"
+        )
+    return datasets.load_dataset(source, config_name, split=split)
 
 
 def load_file(path: Path):

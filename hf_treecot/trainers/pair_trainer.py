@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from datasets import Dataset, IterableDataset
+from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers.utils import logging
 
@@ -81,9 +81,7 @@ class PairTrainer(DPOTrainerHooks):
             raise InvalidInputError("compute_metrics is not supported: no logits are built; use a callback")
         if isinstance(kwargs.get("train_dataset"), Dataset) and not len(kwargs["train_dataset"]):
             raise InvalidInputError("the train dataset is empty: select more pairs, or give another split")
-        evaluation = kwargs.get("eval_dataset")
-        evaluation = list(evaluation.values()) if isinstance(evaluation, dict) else [evaluation]
-        if any(isinstance(dataset, IterableDataset) for dataset in (kwargs.get("train_dataset"), *evaluation)):
+        if args.accelerator_config.dispatch_batches is None:  # of streams, those given to `evaluate` too
             args.accelerator_config.dispatch_batches = False  # packed batches differ in size: they cannot be sliced
         self._own_collator = kwargs.get("data_collator") is not None
         # Loaded here with no wish for an attention implementation: then the fastest may be chosen.
@@ -117,8 +115,8 @@ class PairTrainer(DPOTrainerHooks):
             obstacle = f"train_sampling_strategy={self.args.train_sampling_strategy!r} is not that of trees"
         elif self.args.neftune_noise_alpha:
             obstacle = "neftune_noise_alpha draws noise for every row, and packed rows share one draw"
-        elif self.args.accelerator_config.split_batches:
-            obstacle = "split_batches cuts batches into slices, and packed ones differ in size"
+        elif self.args.accelerator_config.split_batches or self.args.accelerator_config.dispatch_batches:
+            obstacle = "split_batches and dispatch_batches cut batches into slices, and packed ones differ in size"
         self.is_packing = self.args.tree_packing != "off" and obstacle is None
         if self.is_packing:
             on_gpu = self._may_choose_attention and self.args.device.type == "cuda"

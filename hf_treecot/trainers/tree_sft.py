@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from datasets import Dataset, IterableDataset
+from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers.utils import logging
 from trl import SFTConfig, SFTTrainer
@@ -84,9 +84,7 @@ class TreeSFTTrainer(SFTTrainer):
         if not isinstance(args, TreeSFTConfig):
             raise InvalidInputError(f"args is a {type(args).__name__}: {type(self).__name__} needs a TreeSFTConfig")
         own_collator = kwargs.get("data_collator") is not None
-        evaluation = kwargs.get("eval_dataset")
-        evaluation = list(evaluation.values()) if isinstance(evaluation, dict) else [evaluation]
-        if any(isinstance(dataset, IterableDataset) for dataset in (kwargs.get("train_dataset"), *evaluation)):
+        if args.accelerator_config.dispatch_batches is None:  # of streams, those given to `evaluate` too
             args.accelerator_config.dispatch_batches = False  # packed batches differ in size: they cannot be sliced
         may_choose_attention = isinstance(model, str) and not (args.model_init_kwargs or {}).get("attn_implementation")
         super().__init__(model, args, **kwargs)
@@ -114,8 +112,8 @@ class TreeSFTTrainer(SFTTrainer):
             return f"train_sampling_strategy={args.train_sampling_strategy!r} is not that of trees"
         if args.neftune_noise_alpha:
             return "neftune_noise_alpha draws noise for every row, and packed rows share one draw"
-        if args.accelerator_config.split_batches:
-            return "split_batches cuts batches into slices, and packed ones differ in size"
+        if args.accelerator_config.split_batches or args.accelerator_config.dispatch_batches:
+            return "split_batches and dispatch_batches cut batches into slices, and packed ones differ in size"
         # SFT leaves dropout as the model has it.
         dropout = any(getattr(module, "p", 0) for module in self.model.modules() if "Dropout" in type(module).__name__)
         return packing_obstacle(self.model, disable_dropout=not dropout)
