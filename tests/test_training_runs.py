@@ -78,7 +78,7 @@ def launched(tmp_path_factory):
             "parts": {**saving, "max_steps": 5},
             "resumed": {**saving, "resume": "parts/checkpoint-5"},
             "mixed": mixed,
-            "sharded": {**mixed, "fsdp": "full_shard auto_wrap", "fsdp_config": wrap},
+            "sharded": {**mixed, "fsdp": "full_shard auto_wrap", "fsdp_config": wrap, "watch": True},
         },
     )  # fmt: skip
     return {**one, **two}
@@ -98,3 +98,8 @@ def test_fsdp_in_bfloat16_has_the_losses_of_plain_processes(launched):
     """Summed in bfloat16, log-probabilities of even these short chains are off by more than the bound."""
     assert launched["sharded"]["processes"] == 2
     assert launched["sharded"]["losses"] == pytest.approx(launched["mixed"]["losses"], rel=1.5e-3)
+
+
+def test_a_model_sharded_by_fsdp_answers_while_it_trains(launched):
+    """With three problems for two processes, one of which generates once more for the other."""
+    assert launched["sharded"]["watched"] == [0, 2, 3]

@@ -9,7 +9,8 @@ from accelerate.utils import DistributedType
 from datasets import concatenate_datasets
 from transformers import AutoModelForCausalLM
 
-from hf_treecot.trainers import JointSFTDPOConfig, JointSFTDPOTrainer
+from hf_treecot.base import Problem
+from hf_treecot.trainers import AnswerRateCallback, JointSFTDPOConfig, JointSFTDPOTrainer
 
 from .tiny_models import tiny_tokenizer, token_pairs
 
@@ -39,7 +40,7 @@ def main(path: str, directory: str, runs: str) -> None:
 
 def train(path: str, directory: Path, name: str, changes: dict) -> None:
     """Train, and write the losses to NAME.json; `resume` is a checkpoint of a run that is named before the slash."""
-    resume = changes.pop("resume", None)
+    resume, watch = changes.pop("resume", None), changes.pop("watch", False)
     arguments = JointSFTDPOConfig(
         output_dir=f"{directory}/{name}", learning_rate=1e-2, lr_scheduler_type="constant", report_to="none",
         use_cpu=True, disable_tqdm=True, logging_steps=1, max_length=None, optim="sgd", **changes,
@@ -49,10 +50,14 @@ def train(path: str, directory: Path, name: str, changes: dict) -> None:
         AutoModelForCausalLM.from_pretrained(path), args=arguments, train_dataset=data,
         processing_class=tiny_tokenizer(),
     )  # fmt: skip
+    if watch:
+        problems = [Problem(str(number), "How many?", "4", "letters") for number in range(3)]
+        trainer.add_callback(AnswerRateCallback(trainer, problems, every_n_steps=2, max_new_tokens=6))
     trainer.train(resume_from_checkpoint=resume and f"{directory}/{resume}")
     if trainer.is_world_process_zero():
         losses = [log["loss"] for log in trainer.state.log_history if "loss" in log]
-        result = {"losses": losses, "processes": trainer.accelerator.num_processes}
+        watched = [log["step"] for log in trainer.state.log_history if "answers/no_answer_rate" in log]
+        result = {"losses": losses, "processes": trainer.accelerator.num_processes, "watched": watched}
         (directory / f"{name}.json").write_text(json.dumps(result))
 
 

@@ -59,8 +59,12 @@ class AnswerRateCallback(TrainerCallback):
             )
         if max_no_answer_rate is not None and not 0 <= max_no_answer_rate <= 1:
             raise InvalidInputError(f"max_no_answer_rate={max_no_answer_rate} must be between 0 and 1")
-        if trainer.is_fsdp_enabled:
-            raise InvalidInputError("the model is sharded by FSDP, which cannot answer while training: watch nothing")
+        # FSDP2 shards a model in place, so that its own `generate` gathers what it needs; FSDP1 wraps it.
+        if trainer.is_fsdp_enabled and not trainer.accelerator.is_fsdp2:
+            raise InvalidInputError(
+                "the model is sharded by FSDP 1, which cannot answer while training: set fsdp_version to 2, or watch "
+                "nothing"
+            )
         self.trainer, self.problems, self.every_n_steps = trainer, list(problems), every_n_steps
         self.max_new_tokens, self.temperature, self.max_no_answer_rate = (
             max_new_tokens,
