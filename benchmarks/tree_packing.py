@@ -68,8 +68,8 @@ def make_model(arguments, directory: str) -> str:
     return directory
 
 
-def made_up_rows(tokens: int, choice: str, seed: int) -> list[dict]:
-    """Tokenized pairs of one random tree: chains leave others between thoughts; half of them are right."""
+def made_up_tree(tokens: int, seed: int) -> tuple[list[int], list[list[int]]]:
+    """A random prompt, and chains of so many unique tokens that leave one another between thoughts."""
     rng = random.Random(seed)
 
     def draw(count: int) -> list[int]:
@@ -83,6 +83,12 @@ def made_up_rows(tokens: int, choice: str, seed: int) -> list[dict]:
         length = max(min(length, tokens - size), THOUGHT)
         chains.append(stem + draw(length))
         size += length
+    return prompt, chains
+
+
+def made_up_rows(tokens: int, choice: str, seed: int) -> list[dict]:
+    """Tokenized pairs of one random tree, half of whose chains are right."""
+    prompt, chains = made_up_tree(tokens, seed)
     right, wrong = chains[::2], chains[1::2]
 
     def shared(first: list[int], second: list[int]) -> int:
