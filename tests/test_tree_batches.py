@@ -51,8 +51,12 @@ def test_epochs_differ_and_seeds_repeat():
     first = list(sampler)
     assert first == list(sampler) == list(same) != list(other)
     sampler.set_epoch(1)
-    assert sorted(map(sorted, sampler)) == sorted(map(sorted, first))
-    assert list(sampler) != first
+    second = list(sampler)
+    assert sorted(index for batch in second for index in batch) == sorted(index for batch in first for index in batch)
+    assert len(second) == len(first) == len(sampler)
+    assert sorted(map(sorted, second)) != sorted(map(sorted, first))  # drawn anew, not the same in another order
+    sampler.set_epoch(0)
+    assert list(sampler) == first
 
 
 def test_the_last_round_may_be_dropped():

@@ -87,7 +87,8 @@ class TreeBatchSampler(Sampler[list[int]]):
         seed: int = 0,
         drop_last: bool = False,
     ):
-        self.seed, self.epoch = seed, 0
+        self.seed, self.epoch, self.limits = seed, 0, (batch_size, max_tokens)
+        self.num_processes, self.drop_last = num_processes, drop_last
         trees: dict[bytes, list[_Example]] = {}
         for index, (prompt_ids, completions) in enumerate(examples):
             prompt = _as_bytes(prompt_ids)
@@ -95,31 +96,49 @@ class TreeBatchSampler(Sampler[list[int]]):
             trees.setdefault(prompt, []).append(_Example(rows, index))
         pieces = [piece for tree in trees.values() for piece in _cut(tree, batch_size, max_tokens)]
         random.Random(seed).shuffle(pieces)
-        batches: list[tuple[list[int], int]] = []
-        for piece, tokens in pieces:  # first fit
-            for place in range(max(0, len(batches) - self.OPEN_BATCHES), len(batches)):
-                held, size = batches[place]
-                fits = max_tokens is None or size + tokens <= max_tokens
-                if len(held) + len(piece) <= batch_size and fits:
-                    batches[place] = (held + piece, size + tokens)
+        self.batches: list[list[_Piece]] = []
+        for piece in pieces:  # first fit
+            for batch in self.batches[-self.OPEN_BATCHES :]:
+                if self._fits([*batch, piece]):
+                    batch.append(piece)
                     break
             else:
-                batches.append((piece, tokens))
-        self.batches = _even([batch for batch, _ in batches], num_processes, drop_last)
+                self.batches.append([piece])
+
+    def _fits(self, batch: list["_Piece"]) -> bool:
+        batch_size, max_tokens = self.limits
+        return sum(len(piece.indices) for piece in batch) <= batch_size and (
+            max_tokens is None or len(batch) == 1 or sum(piece.tokens for piece in batch) <= max_tokens
+        )
 
     def set_epoch(self, epoch: int) -> None:
-        """Another order for another epoch."""
+        """Other batches in another order for another epoch."""
         self.epoch = epoch
 
     def __iter__(self):
-        """Lists of indices, in this epoch's order."""
-        order = list(range(len(self.batches)))
-        random.Random(f"{self.seed}/{self.epoch}").shuffle(order)
-        return iter([self.batches[i] for i in order])
+        """Lists of indices, drawn for this epoch: pieces of trees change places where they fit."""
+        rng = random.Random(f"{self.seed}/{self.epoch}")
+        batches = [list(batch) for batch in self.batches]
+        places = [(batch, place) for batch in batches for place in range(len(batch))]
+        for _ in places:
+            (one, place), (other, another) = rng.choice(places), rng.choice(places)
+            one[place], other[another] = other[another], one[place]
+            if not (self._fits(one) and self._fits(other)):
+                one[place], other[another] = other[another], one[place]
+        found = [[index for piece in batch for index in piece.indices] for batch in batches]
+        found = _even(found, self.num_processes, self.drop_last)
+        rng.shuffle(found)
+        return iter(found)
 
     def __len__(self) -> int:
-        """The number of batches of all processes together."""
-        return len(self.batches)
+        """The number of batches of all processes together, the same in every epoch."""
+        rounds, rest = divmod(len(self.batches), self.num_processes)
+        return (rounds + (rest > 0 and not self.drop_last)) * self.num_processes
+
+
+class _Piece(NamedTuple):
+    indices: list[int]
+    tokens: int  # unique ones
 
 
 class _Example(NamedTuple):
@@ -133,19 +152,19 @@ def _as_bytes(ids: list[int]) -> bytes:
 
 
 def _cut(tree: list[_Example], batch_size: int, max_tokens: int | None):
-    """The examples of one tree in pieces within the limits, neighbours together: (indices, unique tokens)."""
+    """The examples of one tree in pieces within the limits, neighbours together."""
     piece: list[int] = []
     rows: list[bytes] = []
     size = 0
     for example in sorted(tree):
         added = sum(_insert(rows, row) for row in example.rows)
         if piece and (len(piece) == batch_size or (max_tokens is not None and size + added > max_tokens)):
-            yield piece, size
+            yield _Piece(piece, size)
             piece, rows, size = [], [], 0
             added = sum(_insert(rows, row) for row in example.rows)
         piece.append(example.index)
         size += added
-    yield piece, size
+    yield _Piece(piece, size)
 
 
 def _insert(rows: list[bytes], row: bytes) -> int:
