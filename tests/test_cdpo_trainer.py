@@ -200,6 +200,13 @@ def test_options_that_packing_would_change_rule_it_out(paths, tmp_path, changes,
         make(CDPOTrainer, paths["llama"], tmp_path, tree_packing="on", **changes)
 
 
+def test_rows_longer_than_the_context_are_refused(paths, tmp_path):
+    row = {"prompt_ids": [20] * 200, "chosen_ids": [21] * 60, "rejected_ids": [22]}
+    with pytest.raises(InvalidInputError, match="longest row has 260 tokens, and the model was made for 256"):
+        make(CDPOTrainer, paths["llama"], tmp_path, data=Dataset.from_list([row]))
+    make(CDPOTrainer, paths["llama"], tmp_path, data=Dataset.from_list([row]), max_length=256, max_truncated_share=1.0)
+
+
 def test_a_stream_that_evaluate_is_given_has_the_loss_of_its_rows(paths, tmp_path):
     trainer = make(CDPOTrainer, paths["llama"], tmp_path, per_device_eval_batch_size=3)
     rows = token_pairs(3, 4, seed=5)

@@ -38,8 +38,8 @@ class PairTrainer(DPOTrainerHooks):
 
     Raises:
         InvalidInputError: Rows that cannot be learnt from, too many rows that `max_length` cuts (of a stream, neither
-            is known), images, weights in which steps are lost, or `tree_packing="on"` with a model that does not allow
-            it.
+            is known), rows that are longer than the model's context, images, weights in which steps are lost, or
+            `tree_packing="on"` with a model that does not allow it.
     """
 
     config_class = PairConfig
@@ -89,9 +89,16 @@ class PairTrainer(DPOTrainerHooks):
             "attn_implementation"
         )
         self.is_packing: bool | None = None  # not decided yet
+        self._longest_row = 0  # tokens
         super().__init__(model, ref_model, args, **kwargs)
         self.refuse_images()
         check_trainable_weights(self)
+        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if context and self._longest_row > context:
+            raise InvalidInputError(
+                f"max_length={self.args.max_length}: the longest row has {self._longest_row} tokens, and the model "
+                f"was made for {context}: set max_length to at most {context}, or select shorter chains"
+            )
         self.decide_packing()
 
     def default_config(self, model) -> PairConfig:
@@ -139,7 +146,7 @@ class PairTrainer(DPOTrainerHooks):
 
     def check_tokenized(self, dataset: Dataset, num_rows: int, name: str, args: PairConfig) -> None:
         """Refuse rows that `max_length` cuts, if they are many."""
-        check_tokens(dataset, num_rows, name, args)
+        self._longest_row = max(self._longest_row, check_tokens(dataset, num_rows, name, args))
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of pairs, those of one tree together if batches are packed."""

@@ -44,7 +44,7 @@ def check_rows(dataset: Dataset, name: str) -> None:
             )
 
 
-def check_tokens(dataset: Dataset, num_rows: int, name: str, config: PairConfig) -> None:
+def check_tokens(dataset: Dataset, num_rows: int, name: str, config: PairConfig) -> int:
     """
     Report how many rows are cut at `max_length`, and refuse if they are too many.
 
@@ -53,6 +53,9 @@ def check_tokens(dataset: Dataset, num_rows: int, name: str, config: PairConfig)
         num_rows (`int`): Rows before TRL left out those whose prompt alone fills `max_length`.
         name (`str`): What to call it in errors.
         config ([`PairConfig`]): `max_length` and the share of rows that it may cut.
+
+    Returns:
+        `int`: The tokens of the longest row, as it is trained on.
 
     Raises:
         InvalidInputError: A prompt fills `max_length`, more rows are cut than may be, or nothing that is left of a
@@ -85,6 +88,7 @@ def check_tokens(dataset: Dataset, num_rows: int, name: str, config: PairConfig)
         )
     if cut:
         logger.warning(f"{cut} of {num_rows} rows of the {name} dataset are cut at max_length={max_length}.")
+    return longest if max_length is None else min(longest, max_length)
 
 
 def _kind(value: Any) -> str:
