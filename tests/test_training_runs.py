@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -103,3 +105,32 @@ def test_fsdp_in_bfloat16_has_the_losses_of_plain_processes(launched):
 def test_a_model_sharded_by_fsdp_answers_while_it_trains(launched):
     """With three problems for two processes, one of which generates once more for the other."""
     assert launched["sharded"]["watched"] == [0, 2, 3]
+
+
+def test_two_processes_that_are_killed_go_on_from_their_checkpoint(tmp_path, dataset, tiny_model_directory):
+    """`accelerate launch` of a recipe as the README has it, on a published dataset: the joint objective."""
+    command = [
+        sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "recipes/joint_sft_dpo.py",
+        "--config", "starter", "--dataset", dataset, "--model_name_or_path", tiny_model_directory, "--output_dir",
+        str(tmp_path / "joint"), "--max_steps", "40", "--save_strategy", "steps", "--save_steps", "2",
+        "--per_device_train_batch_size", "1", "--gradient_accumulation_steps", "1", "--logging_steps", "1",
+        "--num_watched", "1", "--watch_max_new_tokens", "2",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    output = (tmp_path / "output.txt").open("w")
+    first = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "joint" / "checkpoint-2" / "trainer_state.json").is_file():
+        assert first.poll() is None, (tmp_path / "output.txt").read_text()[-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    saved = sorted(path.name for path in (tmp_path / "joint").glob("checkpoint-*"))
+    assert "checkpoint-40" not in saved
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0, again.stderr[-3000:]
+    history = json.loads((tmp_path / "joint" / "trainer_state.json").read_text())["log_history"]
+    assert [log["step"] for log in history if "loss" in log] == list(range(1, 41))
+    assert (tmp_path / "joint" / "model.safetensors").is_file()

@@ -10,7 +10,8 @@ from accelerate.utils import is_peft_model
 from datasets import Dataset, load_dataset
 from peft import AutoPeftModelForCausalLM
 from transformers import AutoConfig, Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from ..base import Problem
@@ -219,6 +220,12 @@ def set_up_model(model: ModelConfig, training: TrainingArguments) -> str:
     return path
 
 
+def last_checkpoint(directory: Path) -> str | None:
+    """The last checkpoint that is whole: its state is written last. One whose writing was killed is passed over."""
+    whole = [path.parent for path in directory.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{TRAINER_STATE_NAME}")]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
 def train(trainer: Trainer, script: ScriptArguments, problems: list[Problem]) -> None:
     """
     Train, from the last checkpoint if there is one; save, and publish if asked.
@@ -241,7 +248,7 @@ def train(trainer: Trainer, script: ScriptArguments, problems: list[Problem]) ->
         )
     trainer.add_callback(LogProbabilityAlarm())
     directory = Path(arguments.output_dir)
-    last = get_last_checkpoint(str(directory)) if directory.is_dir() else None
+    last = last_checkpoint(directory)
     trainer.train(resume_from_checkpoint=arguments.resume_from_checkpoint or last)
     save_without_pushing(trainer)
     trainer.save_state()
