@@ -36,7 +36,7 @@ MAX_LENGTH = 200_000  # characters of a text
 
 
 class NotAnAction(ValueError):
-    """A step of a plan is not an action; the message says which."""
+    """A step of a plan is not an action, or the plan is taken back; the message says which."""
 
 
 @dataclass
@@ -61,7 +61,7 @@ def read_plans(text: str) -> list[list[Action]]:
         `list[list[Action]]`: Each once, in order; empty if no action is named.
 
     Raises:
-        NotAnAction: A step is not an action: none is left out.
+        NotAnAction: A step is not an action: none is left out. Or the text takes its plan back.
     """
     text = _laid_out(text[:MAX_LENGTH])
     parts = TAGGED.findall(text) or [re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", part) for part in boxed(text)]
@@ -72,7 +72,7 @@ def read_plans(text: str) -> list[list[Action]]:
         if run.unread and (run.actions or parts):
             raise NotAnAction(f"{run.unread[:80]!r} is not an action")
     if tagged and (back := TAKEN_BACK.search(" ".join(text.split()))):
-        raise NotAnAction(f"{back.group()!r} takes it back, which")
+        raise NotAnAction(f"the plan is taken back: {back.group()!r}")
     plans = [run.actions for run in runs if run.actions]
     return [plan for place, plan in enumerate(plans) if plan not in plans[:place]]
 
@@ -88,7 +88,7 @@ def _laid_out(text: str) -> str:
 def _runs(text: str) -> list[Run]:
     """The runs of actions in a text, in order; the first may be empty."""
     runs = [Run()]
-    for raw in NEW_LINE.sub("\n", text).splitlines():
+    for raw in text.splitlines():
         line = raw.strip().rstrip("\\").strip()
         if not line or re.fullmatch(r"[#=\-\s]+|```\w*|\w*```", line):
             continue
@@ -162,7 +162,8 @@ def _actions(step: str, before: list[Action], is_step: bool) -> tuple[list[Actio
             continue
         separator = SENTENCE.search(rest, length)
         clause, rest = (
-            (rest[length : separator.start()], rest[separator.end() :]) if separator else (rest[length:], "")
+            rest[length : separator.start() if separator else None],
+            rest[separator.end() :] if separator else "",
         )
         if _tells(clause.strip(" ()"), [*before, *found]):
             return found, told
