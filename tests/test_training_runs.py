@@ -72,6 +72,7 @@ def launched(tmp_path_factory):
     saving = {**settings, "save_strategy": "steps", "save_steps": 5}
     mixed = {"per_device_train_batch_size": 4, "max_steps": 3, "bf16": True, "gradient_checkpointing": False}
     wrap = {"fsdp_version": 2, "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"]}
+    sharded = {**mixed, "fsdp": "full_shard auto_wrap", "fsdp_config": wrap}
     one = launch(path, directory, 1, {"one": {"gradient_accumulation_steps": 2, **settings}})
     two = launch(
         path, directory, 2,
@@ -80,10 +81,13 @@ def launched(tmp_path_factory):
             "parts": {**saving, "max_steps": 5},
             "resumed": {**saving, "resume": "parts/checkpoint-5"},
             "mixed": mixed,
-            "sharded": {**mixed, "fsdp": "full_shard auto_wrap", "fsdp_config": wrap, "watch": True},
+            "sharded": {**sharded, "watch": True},
+            # torch cannot load the state of an optimizer that has none.
+            "saved": {**sharded, "optim": "adamw_torch", "save_strategy": "steps", "save_steps": 2},
+            "again": {**sharded, "optim": "adamw_torch", "resume": "saved/checkpoint-2"},
         },
     )  # fmt: skip
-    return {**one, **two}
+    return {**one, **two, "directory": directory}
 
 
 def test_two_processes_have_the_loss_of_one(launched):
@@ -134,3 +138,18 @@ def test_two_processes_that_are_killed_go_on_from_their_checkpoint(tmp_path, dat
     history = json.loads((tmp_path / "joint" / "trainer_state.json").read_text())["log_history"]
     assert [log["step"] for log in history if "loss" in log] == list(range(1, 41))
     assert (tmp_path / "joint" / "model.safetensors").is_file()
+
+
+def weights_of(launched, name):
+    return AutoModelForCausalLM.from_pretrained(launched["directory"] / name).state_dict()
+
+
+def test_a_sharded_run_resumes_and_saves_whole_weights(launched):
+    start, plain, sharded, saved, again = (
+        weights_of(launched, name) for name in ("model", "mixed/final", "sharded/final", "saved/final", "again/final")
+    )
+    assert launched["again"]["losses"][-1] == pytest.approx(launched["saved"]["losses"][-1], rel=1e-5)
+    for name, weight in plain.items():
+        moved = float((weight - start[name]).abs().max())
+        assert float((sharded[name] - weight).abs().max()) < 0.1 * moved, name
+        torch.testing.assert_close(again[name], saved[name], rtol=1e-4, atol=1e-4)

@@ -43,7 +43,7 @@ def train(path: str, directory: Path, name: str, changes: dict) -> None:
     resume, watch = changes.pop("resume", None), changes.pop("watch", False)
     arguments = JointSFTDPOConfig(
         output_dir=f"{directory}/{name}", learning_rate=1e-2, lr_scheduler_type="constant", report_to="none",
-        use_cpu=True, disable_tqdm=True, logging_steps=1, max_length=None, optim="sgd", **changes,
+        use_cpu=True, disable_tqdm=True, logging_steps=1, max_length=None, **{"optim": "sgd", **changes},
     )  # fmt: skip
     data = concatenate_datasets([token_pairs(6, 4), token_pairs(2, 3, seed=9)])
     trainer = JointSFTDPOTrainer(
@@ -54,6 +54,7 @@ def train(path: str, directory: Path, name: str, changes: dict) -> None:
         problems = [Problem(str(number), "How many?", "4", "letters") for number in range(3)]
         trainer.add_callback(AnswerRateCallback(trainer, problems, every_n_steps=2, max_new_tokens=6))
     trainer.train(resume_from_checkpoint=resume and f"{directory}/{resume}")
+    trainer.save_model(f"{directory}/{name}/final")
     if trainer.is_world_process_zero():
         losses = [log["loss"] for log in trainer.state.log_history if "loss" in log]
         watched = [log["step"] for log in trainer.state.log_history if "answers/no_answer_rate" in log]
