@@ -200,6 +200,25 @@ def test_options_that_packing_would_change_rule_it_out(paths, tmp_path, changes,
         make(CDPOTrainer, paths["llama"], tmp_path, tree_packing="on", **changes)
 
 
+def test_batches_of_an_evaluation_stay_within_the_tokens_of_a_batch(paths, tmp_path, monkeypatch):
+    sizes = []
+    score = CDPOTrainer.score
+
+    def counting(self, model, inputs, *args, **kwargs):
+        sizes.append(int(inputs["tree_size"]))
+        return score(self, model, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(CDPOTrainer, "score", counting)
+    losses = []
+    for limit in (None, 100):
+        settings = {"max_tokens_per_batch": limit, "precompute_ref_log_probs": True, "per_device_eval_batch_size": 12}
+        trainer = make(CDPOTrainer, paths["llama"], tmp_path, token_pairs(3, 4), **settings)
+        sizes.clear()
+        losses.append(trainer.evaluate(token_pairs(3, 4, seed=5))["eval_loss"])
+        assert (max(sizes) <= 100) == (limit is not None)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 def test_rows_longer_than_the_context_are_refused(paths, tmp_path):
     row = {"prompt_ids": [20] * 200, "chosen_ids": [21] * 60, "rejected_ids": [22]}
     with pytest.raises(InvalidInputError, match="longest row has 260 tokens, and the model was made for 256"):

@@ -52,7 +52,8 @@ class CDPOTrainer(PairTrainer):
     def prepare_reference(self, dataset, name: str, batch_size: int):
         """Precompute the reference's sums; those with and without the shared prefix differ."""
         self.decide_packing()
-        return self.precompute_reference(dataset, name, batch_size, "masked" if self.args.mask_shared_prefix else "")
+        variant = "masked" if self.args.mask_shared_prefix else ""
+        return self.precompute_reference(dataset, name, self.pairs_within_limits(batch_size), variant)
 
     def compute_ref_log_probs(self, model, inputs):
         """Sums of the reference's log-probabilities over the preference term's tokens: of chosen, of rejected."""

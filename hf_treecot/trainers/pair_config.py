@@ -37,7 +37,9 @@ class PairConfig(DPOConfig):
             refuse, `"off"`.
         max_tokens_per_batch (`int`, *optional*, defaults to `32768`):
             With tree packing, the unique tokens of a training batch: it then holds at most this many, and at most
-            `per_device_train_batch_size` pairs. A single pair above it makes a batch of its own. `None` is no limit.
+            `per_device_train_batch_size` pairs. A single pair above it makes a batch of its own. Batches of an
+            evaluation, and of a reference that is precomputed, hold fewer pairs where their rows might have more
+            tokens. `None` is no limit.
         max_truncated_share (`float`, *optional*, defaults to `0.05`):
             Refuse to train if more of the rows than this would be cut at `max_length`: a chain that is cut ends
             without an answer, which is what a model then learns.

@@ -100,6 +100,17 @@ class PairTrainer(DPOTrainerHooks):
                 f"was made for {context}: set max_length to at most {context}, or select shorter chains"
             )
         self.decide_packing()
+        self.args.per_device_eval_batch_size = self.pairs_within_limits(self.args.per_device_eval_batch_size)
+
+    def pairs_within_limits(self, batch_size: int) -> int:
+        """
+        Pairs of a batch that is not made of whole trees, in evaluation and of a reference that is precomputed: at most
+        `batch_size`, and as many as stay within `max_tokens_per_batch` if they share nothing.
+        """
+        limit = self.args.max_tokens_per_batch
+        if not self.is_packing or limit is None or not self._longest_row:
+            return batch_size
+        return max(1, min(batch_size, limit // (2 * self._longest_row)))
 
     def default_config(self, model) -> PairConfig:
         """The configuration of a trainer that is given none."""
