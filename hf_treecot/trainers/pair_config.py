@@ -6,6 +6,7 @@ from typing import ClassVar
 from trl import DPOConfig
 
 from ..errors import InvalidInputError
+from .packing_config import TreePackingConfig
 
 
 # Options of TRL that would change nothing here: a run that asks for one is refused rather than surprised.
@@ -25,7 +26,7 @@ IGNORED = {
 
 
 @dataclass
-class PairConfig(DPOConfig):
+class PairConfig(TreePackingConfig, DPOConfig):
     r"""
     Everything that [`~trl.DPOConfig`] takes, and what training on the pairs of trees needs.
 
@@ -53,22 +54,12 @@ class PairConfig(DPOConfig):
     mask_shared_prefix: bool = field(
         default=True, metadata={"help": "Leave tokens shared by chosen and rejected out of the preference term."}
     )
-    tree_packing: str = field(
-        default="auto", metadata={"help": "Forward shared tokens once: auto, on (or refuse), off."}
-    )
-    max_tokens_per_batch: int | None = field(
-        default=32768, metadata={"help": "Unique tokens of a training batch, with tree packing."}
-    )
     max_truncated_share: float = field(
         default=0.05, metadata={"help": "Refuse to train if more of the rows are cut at max_length."}
     )
 
     def __post_init__(self):
         super().__post_init__()
-        if self.tree_packing not in ("auto", "on", "off"):
-            raise InvalidInputError(f"tree_packing={self.tree_packing!r} is unknown: use auto, on or off")
-        if self.max_tokens_per_batch is not None and self.max_tokens_per_batch < 1:
-            raise InvalidInputError(f"max_tokens_per_batch={self.max_tokens_per_batch} must be at least 1")
         if not 0 <= self.max_truncated_share <= 1:
             raise InvalidInputError(f"max_truncated_share={self.max_truncated_share} must be between 0 and 1")
         defaults = DPOConfig.__dataclass_fields__

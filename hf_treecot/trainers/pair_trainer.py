@@ -9,6 +9,7 @@ from transformers.utils import logging
 
 from ..errors import InvalidInputError
 from .model_card import add_training_sections
+from .packing_config import arguments_obstacle, keep_batches_whole
 from .pair_config import PairConfig
 from .precision import check_trainable_weights
 from .preference_data import check_rows, check_tokens
@@ -81,8 +82,7 @@ class PairTrainer(DPOTrainerHooks):
             raise InvalidInputError("compute_metrics is not supported: no logits are built; use a callback")
         if isinstance(kwargs.get("train_dataset"), Dataset) and not len(kwargs["train_dataset"]):
             raise InvalidInputError("the train dataset is empty: select more pairs, or give another split")
-        if args.accelerator_config.dispatch_batches is None:  # of streams, those given to `evaluate` too
-            args.accelerator_config.dispatch_batches = False  # packed batches differ in size: they cannot be sliced
+        keep_batches_whole(args)
         self._own_collator = kwargs.get("data_collator") is not None
         # Loaded here with no wish for an attention implementation: then the fastest may be chosen.
         self._may_choose_attention = isinstance(model, str) and not (args.model_init_kwargs or {}).get(
@@ -127,14 +127,8 @@ class PairTrainer(DPOTrainerHooks):
             obstacle = packing_obstacle(self.accelerator.unwrap_model(reference), self.args.disable_dropout)
         if self._own_collator:
             obstacle = "there is a data_collator of your own"
-        elif self.aux_loss_enabled:
-            obstacle = "the auxiliary loss of a mixture of experts is defined over rows"
-        elif self.args.train_sampling_strategy != "random":
-            obstacle = f"train_sampling_strategy={self.args.train_sampling_strategy!r} is not that of trees"
-        elif self.args.neftune_noise_alpha:
-            obstacle = "neftune_noise_alpha draws noise for every row, and packed rows share one draw"
-        elif self.args.accelerator_config.split_batches or self.args.accelerator_config.dispatch_batches:
-            obstacle = "split_batches and dispatch_batches cut batches into slices, and packed ones differ in size"
+        else:
+            obstacle = arguments_obstacle(self.args, self.aux_loss_enabled) or obstacle
         self.is_packing = self.args.tree_packing != "off" and obstacle is None
         if self.is_packing:
             on_gpu = self._may_choose_attention and self.args.device.type == "cuda"

@@ -1,6 +1,6 @@
 """SFT on several right chains of a tree, at the cost of their unique tokens."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from datasets import Dataset
 from torch.utils.data import DataLoader
@@ -8,6 +8,7 @@ from transformers.utils import logging
 from trl import SFTConfig, SFTTrainer
 
 from ..errors import InvalidInputError
+from .packing_config import TreePackingConfig, arguments_obstacle, keep_batches_whole
 from .precision import check_trainable_weights
 from .tree_batches import ChainCollator, split_chain
 from .tree_packing import packing_obstacle
@@ -19,7 +20,7 @@ logger = logging.get_logger(__name__)
 
 
 @dataclass
-class TreeSFTConfig(SFTConfig):
+class TreeSFTConfig(TreePackingConfig, SFTConfig):
     r"""
     Everything that [`~trl.SFTConfig`] takes, and how the chains of a tree share a batch.
 
@@ -34,20 +35,6 @@ class TreeSFTConfig(SFTConfig):
     Raises:
         InvalidInputError: A value is out of its range.
     """
-
-    tree_packing: str = field(
-        default="auto", metadata={"help": "Forward shared tokens once: auto, on (or refuse), off."}
-    )
-    max_tokens_per_batch: int | None = field(
-        default=32768, metadata={"help": "Unique tokens of a training batch, with tree packing."}
-    )
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.tree_packing not in ("auto", "on", "off"):
-            raise InvalidInputError(f"tree_packing={self.tree_packing!r} is unknown: use auto, on or off")
-        if self.max_tokens_per_batch is not None and self.max_tokens_per_batch < 1:
-            raise InvalidInputError(f"max_tokens_per_batch={self.max_tokens_per_batch} must be at least 1")
 
 
 class TreeSFTTrainer(SFTTrainer):
@@ -84,8 +71,7 @@ class TreeSFTTrainer(SFTTrainer):
         if not isinstance(args, TreeSFTConfig):
             raise InvalidInputError(f"args is a {type(args).__name__}: {type(self).__name__} needs a TreeSFTConfig")
         own_collator = kwargs.get("data_collator") is not None
-        if args.accelerator_config.dispatch_batches is None:  # of streams, those given to `evaluate` too
-            args.accelerator_config.dispatch_batches = False  # packed batches differ in size: they cannot be sliced
+        keep_batches_whole(args)
         may_choose_attention = isinstance(model, str) and not (args.model_init_kwargs or {}).get("attn_implementation")
         super().__init__(model, args, **kwargs)
         check_trainable_weights(self)
@@ -104,16 +90,10 @@ class TreeSFTTrainer(SFTTrainer):
         args = self.args
         if args.packing or args.padding_free:
             return "TRL's own packing is on"
-        if self.aux_loss_enabled:
-            return "the auxiliary loss of a mixture of experts is defined over rows"
         if self.label_smoother is not None or self.compute_loss_func is not None or self.compute_metrics is not None:
             return "label smoothing, compute_loss_func and compute_metrics need logits, which are not built"
-        if args.train_sampling_strategy != "random":
-            return f"train_sampling_strategy={args.train_sampling_strategy!r} is not that of trees"
-        if args.neftune_noise_alpha:
-            return "neftune_noise_alpha draws noise for every row, and packed rows share one draw"
-        if args.accelerator_config.split_batches or args.accelerator_config.dispatch_batches:
-            return "split_batches and dispatch_batches cut batches into slices, and packed ones differ in size"
+        if obstacle := arguments_obstacle(args, self.aux_loss_enabled):
+            return obstacle
         # SFT leaves dropout as the model has it.
         dropout = any(getattr(module, "p", 0) for module in self.model.modules() if "Dropout" in type(module).__name__)
         return packing_obstacle(self.model, disable_dropout=not dropout)
