@@ -11,7 +11,7 @@ import multiprocessing
 import tempfile
 import time
 
-from tree_packing import made_up_tree, make_model
+from tree_packing import made_up_tree, make_model, starter_tokenizer, unique_tokens
 
 
 TOKENS = 12_000  # of a tree: enough for 8 chains
@@ -29,11 +29,11 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def measure(is_packed: bool, path: str, rows: list, arguments, results) -> None:
+def measure(is_packed: bool, rows: list, arguments, results) -> None:
     """Train some steps; put seconds, tokens of rows and unique tokens into `results`."""
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from transformers import TrainerCallback
 
     from hf_treecot.trainers import TreeSFTConfig, TreeSFTTrainer
 
@@ -58,20 +58,20 @@ def measure(is_packed: bool, path: str, rows: list, arguments, results) -> None:
             if self.state.global_step:
                 counts["row"] += int(inputs["attention_mask"].sum())
                 lengths = inputs["attention_mask"].sum(1).tolist()
-                ids = [tuple(row[:n]) for row, n in zip(inputs["input_ids"].tolist(), lengths, strict=True)]
-                counts["unique"] += len({row[: i + 1] for row in ids for i in range(len(row))})
+                ids = [row[:n] for row, n in zip(inputs["input_ids"].tolist(), lengths, strict=True)]
+                counts["unique"] += unique_tokens(ids)
             return super().compute_loss(model, inputs, *args, **kwargs)
 
     clock = Clock()
     trainer = Counting(
-        AutoModelForCausalLM.from_pretrained(path),
+        make_model(arguments),
         args=TreeSFTConfig(
             output_dir=tempfile.mkdtemp(), per_device_train_batch_size=arguments.batch_size, bf16=False, use_cpu=True,
             max_steps=arguments.steps + 1, report_to="none", disable_tqdm=True, save_strategy="no", max_length=None,
             gradient_checkpointing=False, logging_strategy="no", tree_packing="on" if is_packed else "off",
         ),
         train_dataset=Dataset.from_list(rows),
-        processing_class=AutoTokenizer.from_pretrained(path),
+        processing_class=starter_tokenizer(),
         callbacks=[clock],
     )  # fmt: skip
     trainer.train()
@@ -82,35 +82,31 @@ def main() -> None:
     """Measure both for every number of chains."""
     arguments = parse_arguments()
     context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as directory:
-        path = make_model(arguments, directory)
-        print("| chains of a tree | trainer | s/step | tokens of rows | limit | against TRL | of the limit |")
-        print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
-        for count in arguments.chains:
-            rows = []
-            for seed in range((arguments.steps + 2) * arguments.batch_size // count):
-                prompt, chains = made_up_tree(TOKENS, seed)
-                rows += [
-                    {"input_ids": prompt + chain, "labels": [-100] * len(prompt) + chain} for chain in chains[:count]
-                ]
-            baseline = None
-            for is_packed in (False, True):
-                results = context.Queue()
-                process = context.Process(target=measure, args=(is_packed, path, rows, arguments, results))
-                process.start()
-                process.join()
-                if process.exitcode:
-                    raise SystemExit("a measurement failed: see above")
-                result = results.get()
-                per_token = result["seconds"] / result["row"]  # steps hold different chains
-                baseline = baseline or per_token
-                limit, gain = result["row"] / result["unique"], baseline / per_token
-                name, share = ("TreeSFTTrainer", f"{gain / limit:.0%}") if is_packed else ("TRL's SFTTrainer", "")
-                print(
-                    f"| {count} | {name} | {result['seconds']:.2f} | {result['row']} | {limit:.1f} | {gain:.1f}x | "
-                    f"{share} |",
-                    flush=True,
-                )
+    print("| chains of a tree | trainer | s/step | tokens of rows | limit | against TRL | of the limit |")
+    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    for count in arguments.chains:
+        rows = []
+        for seed in range((arguments.steps + 2) * arguments.batch_size // count):
+            prompt, chains = made_up_tree(TOKENS, seed)
+            rows += [{"input_ids": prompt + chain, "labels": [-100] * len(prompt) + chain} for chain in chains[:count]]
+        baseline = None
+        for is_packed in (False, True):
+            results = context.Queue()
+            process = context.Process(target=measure, args=(is_packed, rows, arguments, results))
+            process.start()
+            process.join()
+            if process.exitcode:
+                raise SystemExit("a measurement failed: see above")
+            result = results.get()
+            per_token = result["seconds"] / result["row"]  # steps hold different chains
+            baseline = baseline or per_token
+            limit, gain = result["row"] / result["unique"], baseline / per_token
+            name, share = ("TreeSFTTrainer", f"{gain / limit:.0%}") if is_packed else ("TRL's SFTTrainer", "")
+            print(
+                f"| {count} | {name} | {result['seconds']:.2f} | {result['row']} | {limit:.1f} | {gain:.1f}x | "
+                f"{share} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
