@@ -196,7 +196,7 @@ def measure(variant: str, rows: list, arguments, results) -> None:
     model, reference = make_model(arguments), make_model(arguments)
     if variant == "flex":
         for each in (model, reference):
-            each.set_attn_implementation("flex_attention")
+            each.set_attn_implementation("flex_attention")  # which the trainer reads as: of trees
     trainer = Counting(
         model,
         None if arguments.precompute else reference,

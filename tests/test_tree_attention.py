@@ -145,16 +145,3 @@ def test_without_a_plan_it_is_the_attention_that_it_was(family, monkeypatch):
     model.set_attn_implementation(NAME)
     torch.testing.assert_close(model(input_ids=ids[:1]).logits, expected[0], rtol=0, atol=1e-12)
     assert torch.equal(model.generate(ids, **arguments), expected[1])
-
-
-def test_flex_attention_takes_the_same_mask(monkeypatch):
-    flex = pytest.importorskip("torch.nn.attention.flex_attention")
-    config_class, extra = CONFIGS["gemma3_sliding"]
-    config = config_class(**{**SHAPE, **extra}, vocab_size=100)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="flex_attention")
-    _, positions, ends, _ = packed([[1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4, 5, 6, 9]])
-    masks = attend_as_tree(model, TreePlan(ends, positions))["attention_mask"]
-    width = ends.shape[1]
-    for kind, window in (("full_attention", None), ("sliding_attention", 5)):
-        seen = flex.create_mask(masks[kind].mask_mod, 1, 1, width, width, device="cpu")
-        assert torch.equal(seen[:, 0], dense(ends, positions, window))

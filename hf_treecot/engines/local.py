@@ -11,6 +11,7 @@ import time
 
 import torch
 
+from ..attention_kernels import kernels_for_any_length
 from ..errors import ContextLengthError, EngineError, InvalidInputError
 from .chat_template import render_messages
 from .engine import Completion, EngineIdentity, Request
@@ -278,15 +279,17 @@ class LocalEngine:
 
     def _forward(self, tokens: torch.Tensor, positions: torch.Tensor, longest: int) -> torch.Tensor:
         """Logits of the last token of every row, `(rows, vocabulary)`; the longest row has so many tokens."""
-        return self.model(
-            input_ids=tokens,
-            # A rotary embedding knows no position beyond the context; padding is never seen, so any will do.
-            position_ids=positions.clamp(max=self.max_length - 1),
-            attention_mask=self._mask(positions, longest),
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
+        with kernels_for_any_length():
+            outputs = self.model(
+                input_ids=tokens,
+                # A rotary embedding knows no position beyond the context; padding is never seen, so any will do.
+                position_ids=positions.clamp(max=self.max_length - 1),
+                attention_mask=self._mask(positions, longest),
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        return outputs.logits[:, -1]
 
     def _step(self) -> None:
         """One token for every row."""

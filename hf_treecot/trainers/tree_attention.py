@@ -5,8 +5,8 @@ A trie is laid out depth first, so a block of queries `[start, end)` sees those 
 the tokens times the depth of the trie, and not with the square of its tokens.
 
 It is registered with transformers as attention `"tree_blocks"`. A batch comes with a [`TreePlan`], made once for all
-layers and for policy and reference; one without a plan (generation, padded rows) is attended to as by `"sdpa"`. On a
-GPU flex attention may do the same with a block mask.
+layers and for policy and reference; one without a plan (generation, padded rows) is attended to as by `"sdpa"`.
+`"tree_flex"` is the same, but for flex attention where that is faster: on a GPU, in half precision.
 """
 
 from dataclasses import dataclass, field
@@ -17,11 +17,15 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
+from ..attention_kernels import kernels_for_any_length
 from ..errors import InvalidInputError
+from .tree_flex import MIN_HEAD_DIM, attend_flex, compute_dtype, flex_mask
 
 
 NAME = "tree_blocks"
-BLOCK = 256  # queries of a block: more compute what nobody sees, fewer gather more often
+FLEX = "tree_flex"
+# Queries of a block: more compute what nobody sees, fewer gather more often, which a GPU waits for.
+BLOCK, BLOCK_ON_GPU = 256, 1024
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,14 @@ class TreePlan:
     Args:
         ends (`torch.Tensor` of shape `(rows, width)`): `tree_ends` of [`~tree_packing.pack`].
         positions (`torch.Tensor` of shape `(rows, width)`): `tree_position_ids` of it.
-        block (`int`): Queries of a block, at most.
+        block (`int`, *optional*): Queries of a block, at most. Default: what is fast on the device.
     """
 
     ends: torch.Tensor
     positions: torch.Tensor
-    block: int = BLOCK
+    block: int | None = None
     _by_window: dict[int | None, Blocks] = field(default_factory=dict, repr=False)
+    _flex: dict = field(default_factory=dict, repr=False)
 
     def blocks(self, window: int | None = None) -> Blocks:
         """
@@ -67,16 +72,25 @@ class TreePlan:
         """
         if window not in self._by_window:
             device, width = self.ends.device, self.ends.shape[1]
+            block = self.block or (BLOCK_ON_GPU if device.type == "cuda" else BLOCK)
             rows = zip(self.ends.cpu(), self.positions.cpu(), strict=True)  # planned on the CPU: many small steps
             found = [
                 (size, keys + row * width, mask.to(device))
                 for row, (ends, positions) in enumerate(rows)
-                for size, keys, mask in _blocks_of_row(ends, positions, window, self.block)
+                for size, keys, mask in _blocks_of_row(ends, positions, window, block)
             ]
             sizes, keys, masks = zip(*found, strict=True)
             keys_of = [len(some) for some in keys]
             self._by_window[window] = Blocks(list(sizes), torch.cat(keys).to(device), keys_of, list(masks))
         return self._by_window[window]
+
+    def flex_mask(self, window: int | None = None):
+        """The same for flex attention; see [`~tree_flex.flex_mask`]."""
+        if window not in self._flex:
+            rows, width = self.ends.shape
+            starts = torch.arange(rows, device=self.ends.device)[:, None] * width
+            self._flex[window] = flex_mask((self.ends + starts).flatten(), self.positions.flatten(), window)
+        return self._flex[window]
 
 
 def _blocks_of_row(ends: torch.Tensor, positions: torch.Tensor, window: int | None, size: int):
@@ -133,9 +147,23 @@ def tree_attention(
             width = query.shape[2], key.shape[2]
             attention_mask = query.new_ones(width, dtype=torch.bool).tril(width[1] - width[0])
         return _attend(query, key, value, attention_mask, scaling, softcap).transpose(1, 2).contiguous(), None
-    blocks = tree_plan.blocks(sliding_window)
     rows, heads, width, _ = query.shape
     query, key, value = (states.transpose(0, 1).flatten(1, 2)[None] for states in (query, key, value))
+    if _is_for_flex(module, query):
+        groups = heads // key.shape[1]
+        key, value = repeat_kv(key, groups), repeat_kv(value, groups)
+        outputs = attend_flex(query, key, value, tree_plan.flex_mask(sliding_window), scaling, softcap)
+    else:
+        outputs = _attend_in_blocks(query, key, value, tree_plan.blocks(sliding_window), scaling, softcap)
+    return outputs.view(heads, rows, width, -1).permute(1, 2, 0, 3).contiguous(), None
+
+
+def _is_for_flex(module: torch.nn.Module, query: torch.Tensor) -> bool:
+    is_half = compute_dtype(query) in (torch.bfloat16, torch.float16)
+    return module.config._attn_implementation == FLEX and is_half and query.is_cuda and query.shape[-1] >= MIN_HEAD_DIM
+
+
+def _attend_in_blocks(query, key, value, blocks: Blocks, scaling: float | None, softcap: float | None) -> torch.Tensor:
     # All that is gathered, at once: the gradients of many small pieces would each be as large as the whole.
     pieces = zip(
         query.split(blocks.sizes, 2),
@@ -143,8 +171,7 @@ def tree_attention(
         blocks.masks,
         strict=True,
     )
-    outputs = torch.cat([_attend(*piece, scaling, softcap) for piece in pieces], 2)
-    return outputs.view(heads, rows, width, -1).permute(1, 2, 0, 3).contiguous(), None
+    return torch.cat([_attend(*piece, scaling, softcap) for piece in pieces], 2)
 
 
 def attend_as_tree(model, plan: TreePlan) -> dict:
@@ -152,7 +179,7 @@ def attend_as_tree(model, plan: TreePlan) -> dict:
     What a packed batch has to bring to a model beside its tokens and positions.
 
     Args:
-        model (`~transformers.PreTrainedModel`): Its attention is `"tree_blocks"` or `"flex_attention"`.
+        model (`~transformers.PreTrainedModel`): Its attention is `"tree_blocks"` or `"tree_flex"`.
         plan ([`TreePlan`]): Of the batch.
 
     Returns:
@@ -161,50 +188,28 @@ def attend_as_tree(model, plan: TreePlan) -> dict:
     Raises:
         InvalidInputError: Its attention is another one.
     """
-    config = model.config.get_text_config()
-    if config._attn_implementation == NAME:
-        # A mask of four dimensions is taken as it is: none is made. It is not looked at.
-        return {"tree_plan": plan, "attention_mask": plan.ends.new_zeros(1, 1, 1, 1, dtype=torch.bool)}
-    if config._attn_implementation != "flex_attention":
+    attention = model.config.get_text_config()._attn_implementation
+    if attention not in (NAME, FLEX):
         raise InvalidInputError(
-            f"the model's attention is {config._attn_implementation!r} now, which knows no trees: leave it as the "
-            "trainer set it, or train with tree_packing='off'"
+            f"the model's attention is {attention!r} now, which knows no trees: leave it as the trainer set it, or "
+            "train with tree_packing='off'"
         )
-    window = getattr(config, "sliding_window", None)
-    kinds = set(getattr(config, "layer_types", None) or [])
-    if not kinds:
-        kinds = {"sliding_attention" if window else "full_attention"}
-    masks = {kind: _block_mask(plan, window if kind == "sliding_attention" else None) for kind in kinds}
-    return {"attention_mask": masks if len(masks) > 1 else next(iter(masks.values()))}
-
-
-def _block_mask(plan: TreePlan, window: int | None):
-    from torch.nn.attention.flex_attention import create_block_mask
-
-    ends, positions = plan.ends, plan.positions
-
-    def may_see(batch, head, query, key):
-        seen = (key <= query) & (query < ends[batch, key])
-        if window is not None:
-            seen = seen & (positions[batch, query] - positions[batch, key] < window)
-        return seen
-
-    rows, width = ends.shape
-    # Compiled, the mask is built block by block; else whole, which takes ten bytes for every pair of tokens.
-    compiled = ends.device.type == "cuda"
-    return create_block_mask(may_see, rows, None, width, width, device=str(ends.device), _compile=compiled)
+    # A mask of four dimensions is taken as it is: none is made. It is not looked at.
+    return {"tree_plan": plan, "attention_mask": plan.ends.new_zeros(1, 1, 1, 1, dtype=torch.bool)}
 
 
 def _attend(query, key, value, mask, scaling: float | None, softcap: float | None) -> torch.Tensor:
     groups = query.shape[1] // key.shape[1]
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
     if softcap is None:
-        return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
+        with kernels_for_any_length():
+            return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
     scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     scores = softcap * torch.tanh(scores / softcap)
     weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1, dtype=torch.float32)
     return weights.to(value.dtype) @ value
 
 
-AttentionInterface.register(NAME, tree_attention)
-AttentionMaskInterface.register(NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
+for name in (NAME, FLEX):
+    AttentionInterface.register(name, tree_attention)
+    AttentionMaskInterface.register(name, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])

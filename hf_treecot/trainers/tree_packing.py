@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy
 import torch
 
+from .tree_attention import FLEX
 from .tree_attention import NAME as BLOCKS
 
 
@@ -144,7 +145,7 @@ def packing_obstacle(model, disable_dropout: bool = True) -> str | None:
         return f"{type(base).__name__} does not take the positions of tokens from outside"
     if not base._supports_attention_backend:
         return f"{type(base).__name__} does not let its attention be chosen"
-    if config._attn_implementation not in ("sdpa", "eager", "flex_attention", BLOCKS):
+    if config._attn_implementation not in ("sdpa", "eager", "flex_attention", BLOCKS, FLEX):
         return f"attention {config._attn_implementation!r} was asked for, which knows no trees: leave it out"
     if "local" in getattr(config, "attention_layers", []):
         return f"{type(base).__name__} has layers with a local window of its own kind"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .tree_attention import NAME, TreePlan, attend_as_tree
-from .trl_compat import attention_of, scoring_only, supports_flex_attention
+from .tree_attention import FLEX, NAME, TreePlan, attend_as_tree
+from .trl_compat import attention_of, scoring_only
 
 
 FIELDS = ("log_probs", "entropy", "mean_logits", "is_top1")
@@ -30,13 +30,12 @@ def see_trees(models: list, may_choose_flex: bool) -> None:
     Give models an attention that knows trees.
 
     Args:
-        models (`list[~transformers.PreTrainedModel]`): The models. One that has flex attention keeps it.
-        may_choose_flex (`bool`): Whether flex attention is faster here, and nobody asked for another.
+        models (`list[~transformers.PreTrainedModel]`): The models.
+        may_choose_flex (`bool`): Whether nobody asked for another attention than flex.
     """
     for model in models:
-        if attention_of(model) != "flex_attention":
-            flex = may_choose_flex and supports_flex_attention(model)
-            model.set_attn_implementation("flex_attention" if flex else NAME)
+        is_flex = may_choose_flex or attention_of(model) == "flex_attention"
+        model.set_attn_implementation(FLEX if is_flex else NAME)
 
 
 def score_tree(model, unwrapped, inputs: dict[str, torch.Tensor], learnt: torch.Tensor) -> TokenScores:

@@ -41,11 +41,6 @@ def tokenizer_of(trainer: SFTTrainer):
     return trainer._tokenizer
 
 
-def supports_flex_attention(model) -> bool:
-    """Whether transformers runs a model with flex attention."""
-    return model._supports_flex_attn
-
-
 @contextmanager
 def scoring_only(model, wanted: torch.Tensor) -> Iterator[None]:
     """
