@@ -7,7 +7,7 @@ from pathlib import Path
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 from datasets import concatenate_datasets
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, TrainerCallback
 
 from hf_treecot.base import Problem
 from hf_treecot.trainers import AnswerRateCallback, JointSFTDPOConfig, JointSFTDPOTrainer
@@ -28,6 +28,17 @@ def allow_fsdp_on_cpus() -> None:
             self.fsdp_plugin = fsdp_plugin
 
     AcceleratorState.__init__ = initialize_with_fsdp
+
+
+class FloatHead(TrainerCallback):
+    """Gives the head float32 when training begins, as FSDP2 of torch 2.11 does where its outputs are float32."""
+
+    def __init__(self, trainer):
+        self.trainer = trainer
+
+    def on_train_begin(self, *args, **kwargs):
+        head = self.trainer.model_wrapped.get_output_embeddings()
+        head.register_forward_pre_hook(lambda module, states: (states[0].float(),))
 
 
 def main(path: str, directory: str, runs: str) -> None:
@@ -51,6 +62,7 @@ def train(path: str, directory: Path, name: str, changes: dict) -> None:
         processing_class=tiny_tokenizer(),
     )  # fmt: skip
     if watch:
+        trainer.add_callback(FloatHead(trainer))
         problems = [Problem(str(number), "How many?", "4", "letters") for number in range(3)]
         trainer.add_callback(AnswerRateCallback(trainer, problems, every_n_steps=2, max_new_tokens=6))
     trainer.train(resume_from_checkpoint=resume and f"{directory}/{resume}")

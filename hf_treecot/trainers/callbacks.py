@@ -137,7 +137,9 @@ class AnswerRateCallback(TrainerCallback):
         sampling = {"do_sample": True, "temperature": self.temperature} if self.temperature else {"do_sample": False}
         outputs = []
         training = trainer.model.training
-        with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model, torch.no_grad():
+        unwrapped = unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator)
+        # autocast: what is unwrapped has lost it, and FSDP2's layers may give float32 to a head in bfloat16.
+        with unwrapped as model, torch.no_grad(), trainer.accelerator.autocast():
             model.eval()
             attention = attention_of(model)
             if attention == "flex_attention":  # it would be compiled for every length
