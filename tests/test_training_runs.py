@@ -52,14 +52,23 @@ def test_a_run_resumes_with_the_same_losses(tmp_path):
 
 def launch(path, directory, num_processes, runs):
     """Runs of one launch, one after the other: starting processes takes longer than they do."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd(), "DS_ACCELERATOR": "cpu"}
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={num_processes}", "-m",
         "tests.train_worker", path, str(directory), json.dumps(runs),
     ]  # fmt: skip
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    assert result.returncode == 0, result.stderr[-3000:]
+    of_first = "\n".join(line for line in result.stderr.splitlines() if line.startswith("[rank0]"))
+    assert result.returncode == 0, of_first[-3000:]
     return {name: json.loads((directory / f"{name}.json").read_text()) for name in runs}
+
+
+ZERO = {
+    "zero_optimization": {"stage": 3, "stage3_gather_16bit_weights_on_model_save": True},
+    "zero_allow_untested_optimizer": True, "bf16": {"enabled": "auto"},
+    "train_batch_size": "auto", "train_micro_batch_size_per_gpu": "auto", "gradient_accumulation_steps": "auto",
+    "gradient_clipping": "auto",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +81,10 @@ def launched(tmp_path_factory):
     saving = {**settings, "save_strategy": "steps", "save_steps": 5}
     mixed = {"per_device_train_batch_size": 4, "max_steps": 3, "bf16": True, "gradient_checkpointing": False}
     wrap = {"fsdp_version": 2, "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"]}
-    sharded = {**mixed, "fsdp": "full_shard auto_wrap", "fsdp_config": wrap}
+    fsdp = {"fsdp": "full_shard auto_wrap", "fsdp_config": wrap}
+    sharded = {**mixed, **fsdp}
+    plain = {**settings, "max_steps": 4, "gradient_checkpointing": False}
+    zero = {**plain, "deepspeed": ZERO}
     one = launch(path, directory, 1, {"one": {"gradient_accumulation_steps": 2, **settings}})
     two = launch(
         path, directory, 2,
@@ -85,6 +97,17 @@ def launched(tmp_path_factory):
             # torch cannot load the state of an optimizer that has none.
             "saved": {**sharded, "optim": "adamw_torch", "save_strategy": "steps", "save_steps": 2},
             "again": {**sharded, "optim": "adamw_torch", "resume": "saved/checkpoint-2"},
+            "precomputed": {**plain, "precompute_ref_log_probs": True},
+            "fsdp precomputed": {**plain, **fsdp, "precompute_ref_log_probs": True},
+            "adapters": {**plain, "adapters": True},
+            "fsdp adapters": {**plain, **fsdp, "adapters": True},
+            # transformers remembers DeepSpeed's configuration: these come last.
+            "zero": {**zero, "watch": True},
+            "zero mixed": {**zero, **mixed, "watch": True},
+            "zero precomputed": {**zero, "precompute_ref_log_probs": True},
+            "zero adapters": {**zero, "adapters": True},
+            "zero saved": {**zero, "optim": "adamw_torch", "save_strategy": "steps", "save_steps": 2},
+            "zero again": {**zero, "optim": "adamw_torch", "resume": "zero saved/checkpoint-2"},
         },
     )  # fmt: skip
     return {**one, **two, "directory": directory}
@@ -100,15 +123,39 @@ def test_two_processes_resumed_within_the_second_epoch_see_the_batches_of_that_e
     assert launched["resumed"]["losses"][-1] == pytest.approx(launched["two"]["losses"][-1], rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["two", "sharded", "zero", "zero precomputed"])
+def test_the_loss_of_an_evaluation_does_not_depend_on_the_processes(launched, name):
+    """15 pairs in batches of 8: one process has two batches, two have one each, of which the second is filled up."""
+    expected = launched["one"]["eval_loss"]
+    assert launched[name]["eval_loss"] == pytest.approx(expected, rel=1e-3 if name == "sharded" else 1e-6)
+
+
+@pytest.mark.parametrize("name", ["precomputed", "fsdp precomputed", "zero", "zero precomputed"])
+def test_a_reference_that_is_precomputed_and_shards_change_no_loss(launched, name):
+    assert launched[name]["processes"] == 2
+    assert launched[name]["losses"] == pytest.approx(launched["two"]["losses"][:4], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["fsdp adapters", "zero adapters"])
+def test_sharded_adapters_have_the_losses_of_plain_ones(launched, name):
+    assert launched["adapters"]["losses"][-1] != pytest.approx(launched["two"]["losses"][3], rel=1e-4)
+    assert launched[name]["losses"] == pytest.approx(launched["adapters"]["losses"], rel=1e-6)
+
+
+def test_zero_in_bfloat16_has_the_losses_of_plain_processes(launched):
+    assert launched["zero mixed"]["losses"] == pytest.approx(launched["mixed"]["losses"], rel=2e-3)
+
+
 def test_fsdp_in_bfloat16_has_the_losses_of_plain_processes(launched):
     """Summed in bfloat16, log-probabilities of even these short chains are off by more than the bound."""
     assert launched["sharded"]["processes"] == 2
     assert launched["sharded"]["losses"] == pytest.approx(launched["mixed"]["losses"], rel=1.5e-3)
 
 
-def test_a_model_sharded_by_fsdp_answers_while_it_trains(launched):
+def test_a_sharded_model_answers_while_it_trains(launched):
     """With three problems for two processes, one of which generates once more for the other."""
-    assert launched["sharded"]["watched"] == [0, 2, 3]
+    assert launched["sharded"]["watched"] == launched["zero mixed"]["watched"] == [0, 2, 3]
+    assert launched["zero"]["watched"] == [0, 2, 4]
 
 
 def test_two_processes_that_are_killed_go_on_from_their_checkpoint(tmp_path, dataset, tiny_model_directory):
@@ -153,3 +200,11 @@ def test_a_sharded_run_resumes_and_saves_whole_weights(launched):
         moved = float((weight - start[name]).abs().max())
         assert float((sharded[name] - weight).abs().max()) < 0.1 * moved, name
         torch.testing.assert_close(again[name], saved[name], rtol=1e-4, atol=1e-4)
+
+
+def test_zero_resumes_and_saves_whole_weights(launched):
+    assert launched["zero again"]["losses"][-2:] == pytest.approx(launched["zero saved"]["losses"][-2:], rel=1e-6)
+    saved, again = weights_of(launched, "zero saved/final"), weights_of(launched, "zero again/final")
+    for name, weight in weights_of(launched, "zero/final").items():
+        assert not torch.equal(weight, saved[name]), name  # of another optimizer
+        torch.testing.assert_close(again[name], saved[name], rtol=1e-5, atol=1e-6)

@@ -13,7 +13,7 @@ from .packing_config import arguments_obstacle, keep_batches_whole
 from .pair_config import PairConfig
 from .precision import check_trainable_weights
 from .preference_data import check_rows, check_tokens
-from .tree_batches import TreeCollator
+from .tree_batches import TreeCollator, first_pairs
 from .tree_packing import packing_obstacle
 from .tree_scores import FIELDS, TokenScores, score_tree, see_trees
 from .trl_compat import DPOTrainerHooks, attention_of, tree_loader
@@ -90,6 +90,7 @@ class PairTrainer(DPOTrainerHooks):
         )
         self.is_packing: bool | None = None  # not decided yet
         self._longest_row = 0  # tokens
+        self._evaluated: list[torch.Tensor] = []  # of a batch the sum of losses, and its pairs
         super().__init__(model, ref_model, args, **kwargs)
         self.refuse_images()
         check_trainable_weights(self)
@@ -122,9 +123,10 @@ class PairTrainer(DPOTrainerHooks):
         if self.is_packing is not None:
             return
         reference = getattr(self, "ref_model", None)
-        obstacle = packing_obstacle(self.model, self.args.disable_dropout)
-        if obstacle is None and reference is not None:
-            obstacle = packing_obstacle(self.accelerator.unwrap_model(reference), self.args.disable_dropout)
+        # DeepSpeed has wrapped the reference by now.
+        models = [self.accelerator.unwrap_model(model) for model in (self.model, reference) if model is not None]
+        obstacles = (packing_obstacle(model, self.args.disable_dropout) for model in models)
+        obstacle = next(filter(None, obstacles), None)
         if self._own_collator:
             obstacle = "there is a data_collator of your own"
         else:
@@ -132,7 +134,7 @@ class PairTrainer(DPOTrainerHooks):
         self.is_packing = self.args.tree_packing != "off" and obstacle is None
         if self.is_packing:
             on_gpu = self._may_choose_attention and self.args.device.type == "cuda"
-            see_trees(list(filter(None, (self.model, reference))), may_choose_flex=on_gpu)
+            see_trees(models, may_choose_flex=on_gpu)
             logger.info(f"Attention is {attention_of(self.model)}: packed trees are sparse.")
             collator = self.data_collator
             self.data_collator = TreeCollator(
@@ -169,8 +171,27 @@ class PairTrainer(DPOTrainerHooks):
         return self.accelerator.gather(pairs).sum()
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        """The loss alone: no logits are built."""
-        return super().prediction_step(model, inputs, prediction_loss_only=True, ignore_keys=ignore_keys)
+        """The loss alone: no logits are built. Pairs that only fill the last round of processes are left out."""
+        pairs = real = len(inputs["input_ids"]) // 2
+        loader = self.accelerator.gradient_state
+        if loader.end_of_dataloader and loader.remainder > 0:
+            before = self.accelerator.process_index * self.args.per_device_eval_batch_size
+            real = min(max(loader.remainder - before, 0), pairs)
+        if 0 < real < pairs:
+            inputs = first_pairs(inputs, real)
+        loss, *rest = super().prediction_step(model, inputs, prediction_loss_only=True, ignore_keys=ignore_keys)
+        self._evaluated.append(torch.stack([loss.double().cpu() * real, torch.tensor(float(real))]))
+        return loss, *rest
+
+    def evaluation_loop(self, *args, metric_key_prefix: str = "eval", **kwargs):
+        """As in transformers; but the loss is the mean over pairs, however many processes share them."""
+        self._evaluated = []
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        if self._evaluated:
+            sums = torch.stack(self._evaluated).sum(0).float().to(self.args.device)
+            total, pairs = self.accelerator.reduce(sums, "sum").tolist()
+            output.metrics[f"{metric_key_prefix}_loss"] = total / max(pairs, 1)
+        return output
 
     def score(self, model, inputs: dict[str, torch.Tensor], with_aux_loss: bool = False) -> TokenScores:
         """Log-probabilities of all completion tokens, packed or padded."""

@@ -47,6 +47,24 @@ class ChainCollator:
         return {**batch, **_packed(batch, [example["input_ids"] for example in examples], groups)}
 
 
+def first_pairs(batch: dict[str, torch.Tensor], count: int) -> dict[str, torch.Tensor]:
+    """
+    A collated batch of pairs with only some of them.
+
+    Args:
+        batch (`dict[str, torch.Tensor]`): Of `(2 * pairs, …)` rows, chosen before rejected, and of figures of pairs.
+        count (`int`): How many are kept, the first ones. Tries stay as they are: no row refers to the others.
+    """
+    pairs = len(batch["input_ids"]) // 2
+    kept = torch.cat([torch.arange(count), torch.arange(pairs, pairs + count)])
+    rows = {"input_ids", "attention_mask", "completion_mask", "tree_index"}
+    figures = {"ref_chosen_logps", "ref_rejected_logps"}
+    return {
+        name: value[kept.to(value.device)] if name in rows else value[:count] if name in figures else value
+        for name, value in batch.items()
+    }
+
+
 def split_chain(example: dict[str, list[int]]) -> tuple[list[int], list[int]]:
     """The prompt of a tokenized chain, which nothing is learnt of, and its completion."""
     length = next((i for i, label in enumerate(example["labels"]) if label != -100), 0)

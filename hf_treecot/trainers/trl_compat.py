@@ -6,10 +6,11 @@ TRL moves its internals often. When its ceiling in `pyproject.toml` is raised, t
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from datasets import Dataset, IterableDataset
+from datasets import Dataset, IterableDataset, load_from_disk
 from torch.utils.data import DataLoader
 from transformers import Trainer
 from trl import DPOConfig, DPOTrainer, SFTTrainer
@@ -170,12 +171,22 @@ class DPOTrainerHooks(ModelCardFacts, DPOTrainer):
 
     def precompute_reference(self, dataset: Any, name: str, batch_size: int, variant: str) -> Any:
         """TRL's precomputed reference log-probabilities; those of another `variant` have another cache."""
+        if self.accelerator.num_processes > 1 and isinstance(dataset, Dataset) and not dataset.cache_files:
+            dataset = self._on_disk(dataset, name)
         model_hash = self._precompute_model_hash
         self._precompute_model_hash = f"{model_hash}-{variant}" if variant else model_hash
         try:
             return super()._precompute_ref_logps(dataset, name, batch_size)
         finally:
             self._precompute_model_hash = model_hash
+
+    def _on_disk(self, dataset: Dataset, name: str) -> Dataset:
+        """A dataset in memory, where all processes find it: TRL writes the log-probabilities beside its file."""
+        path = Path(self.args.output_dir) / "reference" / name
+        if self.accelerator.is_main_process:
+            dataset.save_to_disk(path)
+        self.accelerator.wait_for_everyone()
+        return load_from_disk(path)
 
     def prepare_reference(self, dataset: Any, name: str, batch_size: int) -> Any:
         """Precompute the reference's log-probabilities; see [`precompute_reference`]."""
