@@ -10,30 +10,35 @@ from hf_treecot.cli.packaged import CONFIGS
 DIRECTORY = CONFIGS / "accelerate"
 
 
-def launch_arguments(name):
+def launch_arguments(name, processes=8):
     """What `accelerate launch` makes of a file."""
     path = str(DIRECTORY / name)
     load_config_from_file(path)  # refuses keys that it does not know
     parser = launch_command_parser()
     arguments, *_ = _validate_launch_command(parser.parse_args(["--config_file", path, "--debug", "recipes/sft.py"]))
-    assert arguments.num_processes == 8
+    assert arguments.num_processes == processes
     assert arguments.mixed_precision == "bf16"
     return arguments
 
 
 def test_every_config_is_tested():
-    assert {path.name for path in DIRECTORY.glob("*.yaml")} == {"fsdp.yaml", "zero3.yaml"}
+    assert {path.name for path in DIRECTORY.glob("*.yaml")} == {"fsdp.yaml", "fsdp-multinode.yaml", "zero3.yaml"}
 
 
-def test_fsdp(monkeypatch):
-    arguments = launch_arguments("fsdp.yaml")
+@pytest.mark.parametrize(
+    ("name", "machines", "state"),
+    [("fsdp.yaml", 1, "FULL_STATE_DICT"), ("fsdp-multinode.yaml", 4, "SHARDED_STATE_DICT")],
+)
+def test_fsdp(monkeypatch, name, machines, state):
+    arguments = launch_arguments(name, processes=8 * machines)
+    assert arguments.num_machines == machines
     assert arguments.use_fsdp
     for name, value in prepare_multi_gpu_env(arguments).items():
         monkeypatch.setenv(name, str(value))
     plugin = FullyShardedDataParallelPlugin()
     assert plugin.fsdp_version == 2
     assert plugin.reshard_after_forward is True
-    assert plugin.state_dict_type.name == "FULL_STATE_DICT"
+    assert plugin.state_dict_type.name == state
     assert plugin.activation_checkpointing is False
 
 
@@ -48,7 +53,7 @@ def test_zero3():
     assert environment["ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL"] == "true"
 
 
-@pytest.mark.parametrize("name", ["fsdp.yaml", "zero3.yaml"])
+@pytest.mark.parametrize("name", ["fsdp.yaml", "fsdp-multinode.yaml", "zero3.yaml"])
 def test_unknown_keys_would_be_refused(name, tmp_path):
     path = tmp_path / name
     path.write_text((DIRECTORY / name).read_text() + "num_procesess: 4\n")
