@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, MixtralConfig
 from trl import DPOConfig, DPOTrainer
 
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.trainers import CDPOConfig, CDPOTrainer, JointSFTDPOConfig, JointSFTDPOTrainer
+from hf_treecot.trainers import CDPOConfig, CDPOTrainer, JointSFTDPOConfig, JointSFTDPOTrainer, REDITrainer
 from hf_treecot.trainers.losses import preference_loss
 from hf_treecot.trainers.preference_data import check_rows
 
@@ -20,7 +20,7 @@ from .pair_training import (
     pair,
     settings,
 )
-from .tiny_models import CONFIGS, SHAPE, text_pairs, tiny_tokenizer, token_pairs
+from .tiny_models import CONFIGS, SHAPE, save_tiny, text_pairs, tiny_tokenizer, token_pairs
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.1, 0.3])
@@ -377,3 +377,19 @@ def test_streams_train_and_evaluate(paths, tmp_path):
     trainer.train()
     assert trainer.state.global_step == 3
     assert math.isfinite(trainer.predict(data).metrics["test_loss"])
+
+
+@pytest.mark.parametrize("trainer_class", [CDPOTrainer, JointSFTDPOTrainer, REDITrainer])
+def test_arguments_may_be_given_in_the_order_of_trl(tmp_path, trainer_class):
+    path = save_tiny(tmp_path / "model")
+    model, tokenizer, data = AutoModelForCausalLM.from_pretrained(path), tiny_tokenizer(), token_pairs()
+    arguments = trainer_class.config_class(**settings(tmp_path))
+    trainer = trainer_class(model, None, arguments, None, data, data.select([0]), tokenizer)
+    assert (len(trainer.train_dataset), len(trainer.eval_dataset)) == (len(data), 1)
+    assert trainer.processing_class is tokenizer
+    with pytest.raises(TypeError, match="train_dataset"):
+        trainer_class(model, None, arguments, None, data, train_dataset=data)
+
+
+def test_a_model_is_tagged_as_of_dpo_too():
+    assert {"trl", "dpo", "cdpo"} <= set(CDPOTrainer.tags) & set(JointSFTDPOTrainer.tags)

@@ -35,7 +35,7 @@ class CDPOTrainer(PairTrainer):
     config_class = CDPOConfig
     alpha = 0.0  # no SFT term
 
-    tags = ["trl", "cdpo", "tree-cot"]
+    tags = ["trl", "dpo", "cdpo", "tree-cot"]
     method = "conservative DPO on trees of thoughts"
     paper = BOTTLENECK_PAPER
 

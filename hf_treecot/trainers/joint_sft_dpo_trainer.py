@@ -13,9 +13,9 @@ class JointSFTDPOTrainer(CDPOTrainer):
 
     config_class = JointSFTDPOConfig
 
-    tags = ["trl", "cdpo", "joint-sft-dpo", "tree-cot"]
+    tags = ["trl", "dpo", "cdpo", "joint-sft-dpo", "tree-cot"]
     method = "joint SFT and conservative DPO on trees of thoughts"
 
-    def __init__(self, model, ref_model=None, args: JointSFTDPOConfig | None = None, **kwargs):
-        super().__init__(model, ref_model, args, **kwargs)
+    def __init__(self, model, ref_model=None, args: JointSFTDPOConfig | None = None, *others, **kwargs):
+        super().__init__(model, ref_model, args, *others, **kwargs)
         self.alpha, self.mask_sft_prefix = self.args.alpha, self.args.mask_sft_prefix

@@ -90,7 +90,7 @@ class MaskedThoughtTrainer(TreeSFTTrainer):
     ```
     """
 
-    def __init__(self, model, args: MaskedThoughtConfig, **kwargs):
+    def __init__(self, model, args: MaskedThoughtConfig, *others, **kwargs):
         if not isinstance(args, MaskedThoughtConfig):
             raise InvalidInputError(
                 f"args is a {type(args).__name__}: {type(self).__name__} needs a MaskedThoughtConfig"
@@ -98,7 +98,7 @@ class MaskedThoughtTrainer(TreeSFTTrainer):
         if args.mask_thoughts:
             method = f"SFT with masked thoughts (probability {args.mask_thoughts:g})"
             describe(self, method, MASKED_THOUGHT_PAPER, ["trl", "sft", "masked-thought"])
-        super().__init__(model, args, **kwargs)
+        super().__init__(model, args, *others, **kwargs)
         if not args.mask_thoughts:
             return
         if not self.completion_only_loss and not args.assistant_only_loss:

@@ -6,6 +6,7 @@ import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers.utils import logging
+from trl import DPOTrainer
 
 from ..errors import InvalidInputError
 from .model_card import add_training_sections
@@ -16,7 +17,7 @@ from .preference_data import check_rows, check_tokens
 from .tree_batches import TreeCollator, first_pairs
 from .tree_packing import packing_obstacle
 from .tree_scores import FIELDS, TokenScores, score_tree, see_trees
-from .trl_compat import DPOTrainerHooks, attention_of, tree_loader
+from .trl_compat import DPOTrainerHooks, attention_of, name_arguments, name_of, tree_loader
 
 
 logger = logging.get_logger(__name__)
@@ -72,7 +73,8 @@ class PairTrainer(DPOTrainerHooks):
         """The loss in words and TeX, for the model card."""
         raise NotImplementedError
 
-    def __init__(self, model, ref_model=None, args: PairConfig | None = None, **kwargs):
+    def __init__(self, model, ref_model=None, args: PairConfig | None = None, *others, **kwargs):
+        kwargs = name_arguments(DPOTrainer, 3, others, kwargs)
         args = self.default_config(model) if args is None else args
         if not isinstance(args, self.config_class):
             raise InvalidInputError(
@@ -115,8 +117,7 @@ class PairTrainer(DPOTrainerHooks):
 
     def default_config(self, model) -> PairConfig:
         """The configuration of a trainer that is given none."""
-        name = model if isinstance(model, str) else model.config.name_or_path
-        return self.config_class(f"{Path(name).name}-{self.config_class.__name__.removesuffix('Config')}")
+        return self.config_class(f"{name_of(model)}-{self.config_class.__name__.removesuffix('Config')}")
 
     def decide_packing(self) -> None:
         """Whether batches are packed; called as soon as the model is there."""

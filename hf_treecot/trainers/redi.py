@@ -69,13 +69,13 @@ class REDITrainer(PairTrainer):
     method = "REDI on trees of thoughts"
     paper = REDI_PAPER
 
-    def __init__(self, model, ref_model=None, args: REDIConfig | None = None, **kwargs):
+    def __init__(self, model, ref_model=None, args: REDIConfig | None = None, *others, **kwargs):
         if ref_model is not None:
             raise InvalidInputError("ref_model is given, but REDI has no reference: leave it out")
         args = self.default_config(model) if args is None else args
         args.precompute_ref_log_probs = True  # TRL then holds no reference; `prepare_reference` computes nothing
         try:
-            super().__init__(model, None, args, **kwargs)
+            super().__init__(model, None, args, *others, **kwargs)
         finally:
             args.precompute_ref_log_probs = self.precompute_ref_logps = False
 

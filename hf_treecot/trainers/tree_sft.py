@@ -13,7 +13,7 @@ from .precision import check_trainable_weights
 from .tree_batches import ChainCollator, split_chain
 from .tree_packing import packing_obstacle
 from .tree_scores import score_tree, see_trees
-from .trl_compat import as_fused_output, tree_loader
+from .trl_compat import as_fused_output, name_arguments, name_of, tree_loader
 
 
 logger = logging.get_logger(__name__)
@@ -48,7 +48,7 @@ class TreeSFTTrainer(SFTTrainer):
 
     Args:
         model (`str` or `~transformers.PreTrainedModel`): As in TRL.
-        args ([`TreeSFTConfig`]): Configuration.
+        args ([`TreeSFTConfig`], *optional*): Configuration. Default: into a directory named after the model.
         **kwargs: As in TRL.
 
     Raises:
@@ -67,7 +67,9 @@ class TreeSFTTrainer(SFTTrainer):
     ```
     """
 
-    def __init__(self, model, args: TreeSFTConfig, **kwargs):
+    def __init__(self, model, args: TreeSFTConfig | None = None, *others, **kwargs):
+        kwargs = name_arguments(SFTTrainer, 2, others, kwargs)
+        args = TreeSFTConfig(f"{name_of(model)}-TreeSFT") if args is None else args
         if not isinstance(args, TreeSFTConfig):
             raise InvalidInputError(f"args is a {type(args).__name__}: {type(self).__name__} needs a TreeSFTConfig")
         own_collator = kwargs.get("data_collator") is not None

@@ -3,6 +3,7 @@
 TRL moves its internals often. When its ceiling in `pyproject.toml` is raised, this is the file to read again.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,6 +41,29 @@ def describe(trainer: SFTTrainer, method: str, paper: dict[str, str], tags: list
 def tokenizer_of(trainer: SFTTrainer):
     """The tokenizer of an SFT trainer, that of a processor included."""
     return trainer._tokenizer
+
+
+def name_of(model) -> str:
+    """What a model, or its name, is called without the directory or account that it is from."""
+    return Path(model if isinstance(model, str) else model.config.name_or_path).name
+
+
+def name_arguments(trainer_class: type[Trainer], named: int, positional: tuple, arguments: dict) -> dict:
+    """
+    Arguments of a trainer of TRL by name.
+
+    Args:
+        trainer_class (`type[~transformers.Trainer]`): TRL's.
+        named (`int`): How many of its arguments come before `positional`.
+        positional (`tuple`): Arguments in TRL's order.
+        arguments (`dict`): The others, by name.
+
+    Raises:
+        TypeError: One is given twice, or there are too many.
+    """
+    parameters = list(inspect.signature(trainer_class.__init__).parameters.values())[1 + named :]
+    given = inspect.Signature(parameters).bind_partial(*positional, **arguments)
+    return dict(given.arguments)
 
 
 @contextmanager
