@@ -69,6 +69,8 @@ _NAMES = {
     "MaskedThoughtTrainer": "trainers.masked_thought",
     "REDIConfig": "trainers.redi",
     "REDITrainer": "trainers.redi",
+    "TreeAdvantageConfig": "trainers.tree_advantage",
+    "TreeAdvantageTrainer": "trainers.tree_advantage",
     "TreeSFTConfig": "trainers.tree_sft",
     "TreeSFTTrainer": "trainers.tree_sft",
     "VerifierPool": "verifiers.worker",

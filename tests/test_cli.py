@@ -23,7 +23,20 @@ from hf_treecot.errors import InvalidInputError
 
 
 ROOT = Path(__file__).parents[1]
-SLOW = ("sft", "cdpo", "joint", "redi", "ablation", "build", "draw", "publish", "report", "scale", "select")
+SLOW = (
+    "sft",
+    "cdpo",
+    "joint",
+    "redi",
+    "advantage",
+    "ablation",
+    "build",
+    "draw",
+    "publish",
+    "report",
+    "scale",
+    "select",
+)
 WIDTH = "110"  # columns of the help texts that come with the package
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.py"))
 

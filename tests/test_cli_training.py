@@ -1,4 +1,4 @@
-"""`treecot sft`, `cdpo`, `joint` and `redi`, as they are typed."""
+"""`treecot sft`, `cdpo`, `joint`, `redi` and `advantage`, as they are typed."""
 
 import importlib
 import json
@@ -13,7 +13,7 @@ from hf_treecot.cli.parser import parse
 from hf_treecot.cli.training import ScriptArguments, last_checkpoint, load_rows
 
 
-COMMANDS = ("sft", "cdpo", "joint", "redi")
+COMMANDS = ("sft", "cdpo", "joint", "redi", "advantage")
 TRAINING_CONFIGS = [path for name in COMMANDS for path in sorted((CONFIGS / name).glob("*.yaml"))]
 
 
@@ -69,6 +69,16 @@ def test_train_in_stages_from_the_command_line(train, tmp_path, tiny_model_direc
     (tmp_path / "joint" / "trained_from.json").write_text(json.dumps({**state, "rows": "0"}))
     refused = train("joint", "sft")
     assert "trained from other rows" in refused.stderr
+
+
+def test_train_on_whole_trees(train, tmp_path, tiny_model_directory):
+    done = train("advantage", tiny_model_directory)
+    assert done.returncode == 0, done.stderr
+    state = json.loads((tmp_path / "advantage" / "trainer_state.json").read_text())
+    assert [log["step"] for log in state["log_history"] if "loss" in log] == [1, 2]
+    assert "advantages of thoughts" in (tmp_path / "advantage" / "README.md").read_text()
+    refused = train("advantage", tiny_model_directory, "--clip", 1)
+    assert "error: clip=1" in refused.stderr
 
 
 @pytest.mark.parametrize("from_file", [False, True])

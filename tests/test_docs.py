@@ -62,6 +62,7 @@ SHORTER = {
     "cdpo": SHORT_TRAINING,
     "joint": SHORT_TRAINING,
     "redi": SHORT_TRAINING,
+    "advantage": SHORT_TRAINING,
 }
 LEFT = {  # what a recipe leaves in its directory
     "build": "dataset/trees/*.parquet",
@@ -72,6 +73,7 @@ LEFT = {  # what a recipe leaves in its directory
     "cdpo": "model.safetensors",
     "joint": "model.safetensors",
     "redi": "model.safetensors",
+    "advantage": "model.safetensors",
 }
 ROWS = {  # of the benchmarks' datasets
     "gsm8k": {"question": "What is 6 times 7?", "answer": "It is 42.\n#### 42"},

@@ -17,6 +17,7 @@ COMMANDS = {  # name -> what it does; the module of the same name has `main(args
     "cdpo": "conservative DPO on pairs of right and wrong chains",
     "joint": "the paper's joint objective: conservative DPO + SFT",
     "redi": "REDI on pairs, without a reference model",
+    "advantage": "all chains of trees, each thought weighed by its advantage",
     "evaluate": "accuracy, no-answer rate and its kinds; greedy, sampled and by search; models compared",
     "verify": "verdicts on a file of answers, with reasons",
     "draw": "a picture of a tree",

@@ -12,21 +12,24 @@ from peft import AutoPeftModelForCausalLM
 from transformers import AutoConfig, Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.utils import logging
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from ..base import Problem
 from ..control_tokens import escape_control_tokens
 from ..errors import InvalidInputError
 from ..files import fingerprint, write_atomically
-from ..hub.dataset import dataset_directory
+from ..hub.dataset import dataset_directory, load_trees
 from ..hub.push import push_model
 from ..problems.loading import load_problems
+from ..selection.advantages import advantage_rows
 from ..starter.training import model_path
 from ..trainers.callbacks import AnswerRateCallback, LogProbabilityAlarm
 from ..trainers.sft_data import check_completions
 from ..trainers.trl_compat import save_without_pushing
 
 
+logger = logging.get_logger(__name__)
 # Columns by which rows that were selected otherwise, or from other trees, are told apart.
 IDENTIFYING = ("tree_id", "rank", "length", "shared_prefix_length", "chosen_length", "rejected_length")
 COLUMNS = {"sft": ("prompt", "completion"), "preference": ("prompt", "chosen", "rejected")}
@@ -76,6 +79,38 @@ def train_on_chains(trainer_class, script: ScriptArguments, training: TrainingAr
     trainer = trainer_class(name, args=training, train_dataset=rows, peft_config=get_peft_config(model))
     check_completions(rows, trainer.processing_class, training.max_length)
     train(trainer, script, problems)
+
+
+def train_on_trees(script: ScriptArguments, training: TrainingArguments, model: ModelConfig) -> None:
+    """Train on all verified chains of the `trees` configuration with [`~trainers.TreeAdvantageTrainer`]."""
+    from ..trainers.tree_advantage import TreeAdvantageTrainer
+
+    check_numbers(script, training)
+    problems = watched_problems(script)
+    rows = load_advantages(script)
+    name = set_up_model(model, training)
+    claim_output(training, name, rows)
+    trainer = TreeAdvantageTrainer(name, training, train_dataset=rows, peft_config=get_peft_config(model))
+    train(trainer, script, problems)
+
+
+def load_advantages(script: ScriptArguments) -> Dataset:
+    """
+    The chains of a dataset of trees, with the advantages of their thoughts; malformed trees are left out and counted.
+
+    Raises:
+        InvalidInputError: There is no such dataset, or no chain in it.
+    """
+    malformed: list[InvalidInputError] = []
+    if script.split != "train":
+        raise InvalidInputError(f"split={script.split!r}: trees have the split train alone: leave it out")
+    trees = load_trees(script.dataset, on_malformed=malformed.append)
+    rows = [row for tree in trees for row in advantage_rows(tree)]
+    if malformed:
+        logger.warning(f"{len(malformed)} malformed trees are left out; the first: {malformed[0]}")
+    if not rows:
+        raise InvalidInputError(f"dataset {script.dataset!r}: its trees have no verified answer: grow others")
+    return Dataset.from_list(rows)
 
 
 def check_numbers(script: ScriptArguments, training: TrainingArguments) -> None:

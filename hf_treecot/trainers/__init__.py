@@ -16,6 +16,8 @@ _NAMES = {
     "PairTrainer": "pair_trainer",
     "REDIConfig": "redi",
     "REDITrainer": "redi",
+    "TreeAdvantageConfig": "tree_advantage",
+    "TreeAdvantageTrainer": "tree_advantage",
     "TreeSFTConfig": "tree_sft",
     "TreeSFTTrainer": "tree_sft",
 }

@@ -1,5 +1,7 @@
 """The objectives of the trainers on pairs: plain functions of figures that are already summed over tokens."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -22,6 +24,25 @@ def preference_loss(
     """
     loss = -(1 - epsilon) * F.logsigmoid(beta * delta) - epsilon * F.logsigmoid(-beta * delta)
     return loss + alpha * chosen_nll if alpha else loss
+
+
+def advantage_score(log_probs: torch.Tensor, weights: torch.Tensor, clip: float) -> torch.Tensor:
+    r"""
+    What is made large of tokens that have an advantage: their weighted log-probability, from below only to a floor.
+
+    A policy gradient without a reference: PPO's clip would need the probabilities at which the chains were sampled.
+    Upward the log-likelihood is its own brake, since its gradient goes to 0 with 1 − p; downward it has none.
+
+    Args:
+        log_probs (`torch.Tensor`): Of tokens.
+        weights (`torch.Tensor` of the same shape): Their advantages, over how many chains share them.
+        clip (`float`): Probability below which a token with a negative weight is left alone.
+
+    Returns:
+        `torch.Tensor` of the same shape: w · log p, or w · max(log p, log clip) where w is negative.
+    """
+    floored = log_probs.clamp(min=math.log(clip))
+    return weights * torch.where(weights < 0, floored, log_probs)
 
 
 def redi_loss(chosen: torch.Tensor, rejected: torch.Tensor, alpha: float) -> torch.Tensor:

@@ -29,6 +29,17 @@ REDI_PAPER = {
             journal = {arXiv preprint arXiv:2505.24850},
         }"""),
 }
+TREE_RL_PAPER = {
+    "title": "TreeRL: LLM Reinforcement Learning with On-Policy Tree Search",
+    "id": "2506.11902",
+    "citation": """@misc{hou2025treerl,
+  title={TreeRL: LLM Reinforcement Learning with On-Policy Tree Search},
+  author={Zhenyu Hou and Ziniu Hu and Yujiang Li and Rui Lu and Jie Tang and Yuxiao Dong},
+  year={2025},
+  eprint={2506.11902},
+  archivePrefix={arXiv}
+}""",
+}
 MASKED_THOUGHT_PAPER = {
     "title": (
         "Masked Thought: Simply Masking Partial Reasoning Steps Can Improve Mathematical Reasoning Learning of "

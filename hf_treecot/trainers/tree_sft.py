@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers.utils import logging
@@ -113,11 +114,27 @@ class TreeSFTTrainer(SFTTrainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """TRL's loss, of what a packed batch scores."""
-        if "tree_input_ids" not in inputs:
+        weights = inputs.pop("weights", None)
+        if "tree_input_ids" not in inputs and weights is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         learnt = inputs["labels"][:, 1:] != -100
 
-        def forward(**_):
-            return as_fused_output(score_tree(model, self.accelerator.unwrap_model(model), inputs, learnt), learnt)
+        def forward(**arguments):
+            if "tree_input_ids" in inputs:
+                scores = score_tree(model, self.accelerator.unwrap_model(model), inputs, learnt)
+                outputs = as_fused_output(scores, learnt)
+            else:
+                outputs = model(**arguments)
+            return outputs if weights is None else self.weigh(outputs, weights)
 
         return super().compute_loss(forward, inputs, return_outputs, num_items_in_batch)
+
+    def weigh(self, outputs, weights: torch.Tensor):
+        """
+        What the loss is made of, if tokens have weights of their own.
+
+        Args:
+            outputs (`~transformers.utils.ModelOutput`): With `log_probs` of the tokens after the first.
+            weights (`torch.Tensor` of shape `(rows, length)`): Of all tokens.
+        """
+        raise NotImplementedError

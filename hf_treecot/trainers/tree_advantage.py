@@ -1,0 +1,177 @@
+"""An objective on whole trees: thoughts after which right answers are likelier go up, others down."""
+
+from bisect import bisect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import accumulate
+from typing import ClassVar
+
+import torch
+from datasets import Dataset
+from transformers import AutoTokenizer
+from transformers.utils import logging
+from trl import SFTTrainer
+
+from ..errors import InvalidInputError
+from .losses import advantage_score
+from .model_card import TREE_RL_PAPER
+from .tree_sft import TreeSFTConfig, TreeSFTTrainer
+from .trl_compat import describe, name_arguments, name_of
+
+
+logger = logging.get_logger(__name__)
+COLUMNS = ("prompt", "completion", "thoughts", "advantages", "chains")
+
+
+@dataclass
+class TreeAdvantageConfig(TreeSFTConfig):
+    r"""
+    Everything that [`TreeSFTConfig`] takes, and where thoughts are no longer pushed down.
+
+    Args:
+        clip (`float`, *optional*, defaults to `0.1`):
+            A token of a thought with a negative advantage is made less likely only while its probability is above
+            this, in (0, 1): without a reference nothing else would keep a model from unlearning to write. Near 1
+            nothing is pushed down, and what is left is SFT that weighs thoughts by their advantage.
+
+    Raises:
+        InvalidInputError: A value is out of its range.
+    """
+
+    clip: float = field(
+        default=0.1, metadata={"help": "Push tokens of bad thoughts down only while their probability is above this."}
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 < self.clip < 1:
+            raise InvalidInputError(f"clip={self.clip} is out of range: it must be above 0 and below 1")
+
+
+class TreeAdvantageTrainer(TreeSFTTrainer):
+    """
+    Trains on all verified chains of trees at once, each thought weighed by its advantage; see [`advantage_score`].
+
+    Every thought counts once, in however many chains it is. The loss is divided by the tokens of all chains.
+
+    Args:
+        model (`str` or `~transformers.PreTrainedModel`): As in TRL.
+        args ([`TreeAdvantageConfig`], *optional*): Configuration.
+        train_dataset (`~datasets.Dataset`): Rows of [`~selection.advantages.advantage_rows`].
+        **kwargs: As in TRL.
+
+    Raises:
+        InvalidInputError: Another configuration or other rows, rows whose thoughts are all worth the same, or as
+            [`TreeSFTTrainer`].
+
+    Example:
+
+    ```python
+    rows = [row for tree in load_trees("runs/demo") for row in advantage_rows(tree)]
+    trainer = TreeAdvantageTrainer(
+        "Qwen/Qwen2.5-1.5B-Instruct", TreeAdvantageConfig("my-model"), train_dataset=Dataset.from_list(rows)
+    )
+    trainer.train()
+    ```
+    """
+
+    method = "weighted SFT on all chains of trees by the advantages of thoughts"
+    tags: ClassVar[list[str]] = ["trl", "sft", "tree-advantage", "tree-cot"]
+
+    def __init__(self, model, args: TreeAdvantageConfig | None = None, *others, **kwargs):
+        kwargs = name_arguments(SFTTrainer, 2, others, kwargs)
+        args = TreeAdvantageConfig(f"{name_of(model)}-TreeAdvantage") if args is None else args
+        if not isinstance(args, TreeAdvantageConfig):
+            raise InvalidInputError(
+                f"args is a {type(args).__name__}: {type(self).__name__} needs a TreeAdvantageConfig"
+            )
+        if kwargs.get("processing_class") is None:
+            kwargs["processing_class"] = AutoTokenizer.from_pretrained(
+                model if isinstance(model, str) else model.config.name_or_path
+            )
+        for name in ("train_dataset", "eval_dataset"):
+            if isinstance(kwargs.get(name), Dataset):
+                kwargs[name] = tokenize_thoughts(kwargs[name], kwargs["processing_class"], args.max_length, name)
+        args.remove_unused_columns = False  # TRL knows no weights
+        describe(self, self.method, TREE_RL_PAPER, self.tags)
+        super().__init__(model, args, **kwargs)
+        self.data_collator = _WeightCollator(self.data_collator)
+
+    def weigh(self, outputs, weights: torch.Tensor):
+        """Log-probabilities as [`advantage_score`] has them."""
+        log_probs = outputs.log_probs
+        outputs.log_probs = advantage_score(log_probs, weights[:, -log_probs.shape[1] :].to(log_probs), self.args.clip)
+        return outputs
+
+
+@dataclass
+class _WeightCollator:
+    """Batches of another collator, and the weight of every token in them."""
+
+    collator: Callable
+
+    def __call__(self, examples: list[dict]) -> dict:
+        batch = self.collator([{key: row[key] for key in ("input_ids", "labels")} for row in examples])
+        weights = torch.zeros(batch["input_ids"].shape)
+        for row, example in zip(weights, examples, strict=True):
+            row[: len(example["weights"])] = torch.tensor(example["weights"])
+        return {**batch, "weights": weights}
+
+
+def tokenize_thoughts(rows: Dataset, tokenizer, max_length: int | None, name: str = "rows") -> Dataset:
+    """
+    Token ids, labels and weights of chains whose thoughts have advantages.
+
+    Args:
+        rows (`~datasets.Dataset`): Of [`~selection.advantages.advantage_rows`].
+        tokenizer (`~transformers.PreTrainedTokenizerBase`): A fast one, with a chat template.
+        max_length (`int`, *optional*): Longer chains are left out, and counted.
+        name (`str`): What errors call the rows.
+
+    Returns:
+        `~datasets.Dataset`: `input_ids`, `labels` and `weights`: a token's is its thought's advantage over the number
+        of chains that share the thought; 0 in the prompt. What a template adds after a chain is of its last thought.
+
+    Raises:
+        InvalidInputError: Other rows, a slow tokenizer, nothing that fits, or no thought that has an advantage.
+    """
+    if missing := [column for column in COLUMNS if column not in rows.column_names]:
+        raise InvalidInputError(
+            f"{name}: there is no column {missing[0]!r} (it has {', '.join(rows.column_names)}): make rows of trees "
+            "with hf_treecot.selection.advantages.advantage_rows"
+        )
+    if not tokenizer.is_fast:
+        raise InvalidInputError(
+            f"tokenizer {tokenizer.name_or_path!r} is a slow one, which does not say where tokens are"
+        )
+    tokenized = rows.map(
+        partial(_tokenize, tokenizer=tokenizer), remove_columns=rows.column_names, desc=f"Tokenizing {name}"
+    )
+    fitting = tokenized
+    if max_length is not None:
+        fitting = tokenized.filter(lambda row: len(row["input_ids"]) <= max_length, desc="Leaving out long chains")
+    if len(fitting) < len(tokenized):
+        left_out = len(tokenized) - len(fitting)
+        logger.warning(f"{left_out} of {len(tokenized)} chains are left out: longer than max_length={max_length}.")
+    if not any(weight for row in fitting["weights"] for weight in row):
+        raise InvalidInputError(
+            f"{name}: no thought of {len(fitting)} chains has an advantage (max_length={max_length}): "
+            "trees need right and wrong answers"
+        )
+    return fitting
+
+
+def _tokenize(row: dict, tokenizer) -> dict[str, list]:
+    prompt = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+    text = tokenizer.apply_chat_template(row["prompt"] + row["completion"], tokenize=False)
+    start = text.index(row["thoughts"][0], len(prompt))
+    ends = [start + end for end in accumulate(map(len, row["thoughts"]))]
+    weights = [advantage / chains for advantage, chains in zip(row["advantages"], row["chains"], strict=True)]
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    labels, of_tokens = [], []
+    for token, (first, _) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        is_learnt = first >= len(prompt)
+        labels.append(token if is_learnt else -100)
+        of_tokens.append(weights[min(bisect(ends, first), len(ends) - 1)] if is_learnt else 0.0)
+    return {"input_ids": encoded["input_ids"], "labels": labels, "weights": of_tokens}
