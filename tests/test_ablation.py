@@ -39,7 +39,7 @@ def test_table_and_plot_over_seeds(tmp_path):
 
 def test_every_stage_is_in_a_table_and_has_a_trainer():
     assert {name for names in ablation.TABLES.values() for name in names} == set(ablation.STAGES)
-    assert {stage.trainer for stage in ablation.STAGES.values()} == {"", "sft", "cdpo", "joint"}
+    assert {stage.trainer for stage in ablation.STAGES.values()} == {"", "sft", "cdpo", "joint", "redi", "advantage"}
 
 
 @pytest.mark.parametrize(

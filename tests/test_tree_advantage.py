@@ -87,7 +87,8 @@ def make(path, tmp_path, packing, rows=None, **changes):
         **{
             "output_dir": str(tmp_path), "per_device_train_batch_size": 8, "use_cpu": True, "bf16": False,
             "max_steps": 3, "report_to": "none", "disable_tqdm": True, "logging_steps": 1, "tree_packing": packing,
-            "max_length": 256, "learning_rate": 1e-2, "save_strategy": "no", "gradient_checkpointing": False, **changes,
+            "max_length": 256, "learning_rate": 1e-2, "save_strategy": "no", "gradient_checkpointing": False,
+            **changes,
         }
     )  # fmt: skip
     rows = rows_of((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)) if rows is None else rows

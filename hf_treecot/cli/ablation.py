@@ -26,7 +26,8 @@ from ..mcts.tree import Tree
 from ..problems.loading import load_problems
 from ..selection.selector import SelectionConfig, Selector
 from ..starter.training import model_path
-from . import cdpo, joint, sft
+from . import advantage, cdpo, joint, redi, sft
+from .ablation_stages import STAGES, TABLES, Stage
 from .build import BuildSettings, build
 from .parser import parse
 from .parser import run as run_command
@@ -34,60 +35,6 @@ from .parser import run as run_command
 
 SOURCES = ("letters", "arithmetic")
 TEMPERATURES = (0.0, 1.0)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """
-    One row of the table.
-
-    Args:
-        label (`str`): What the table says.
-        trainer (`str`): Recipe that trains it: `"sft"` from the starter model, else from the stage `sft`.
-        rows (`str`): What it is trained on, of [`SELECTIONS`]; the right chain that is imitated or preferred.
-        options (`dict`): What differs from the recipe's configuration for the starter model.
-    """
-
-    label: str
-    trainer: str = ""
-    rows: str = ""
-    options: dict = field(default_factory=dict)
-
-
-PLAIN = {"epsilon": 0.0, "mask_shared_prefix": False}
-CONSERVATIVE = {"epsilon": 0.1, "mask_shared_prefix": False}
-MASKED = {"epsilon": 0.1, "mask_shared_prefix": True}
-STAGES = {
-    "base": Stage("starter"),
-    "sft_best_of_n": Stage("SFT, best of N, equal tokens", "sft", "best_of_n"),
-    "sft": Stage("SFT, trees", "sft", "longest"),
-    "dpo": Stage("+ DPO", "cdpo", "random", PLAIN),
-    "length_balance": Stage("+ length balance", "cdpo", "shortest", PLAIN),
-    "cdpo": Stage("+ cDPO", "cdpo", "shortest", CONSERVATIVE),
-    "joint": Stage("+ joint loss", "joint", "shortest", {**CONSERVATIVE, "alpha": 1.0}),
-    "masking": Stage("+ masking", "joint", "shortest", {**MASKED, "alpha": 1.0}),
-    "masking_sft": Stage(
-        "+ masking, SFT term too", "joint", "shortest", {**MASKED, "alpha": 1.0, "mask_sft_prefix": True}
-    ),
-    **{
-        f"alpha_{alpha}": Stage(f"joint, α = {alpha}", "joint", "shortest", {**CONSERVATIVE, "alpha": alpha})
-        for alpha in (0.5, 1.5, 2.0)
-    },
-    **{f"dpo_{length}": Stage(f"DPO, chosen {length}", "cdpo", length, PLAIN) for length in ("medium", "longest")},
-    **{f"sft_{length}": Stage(f"SFT, {length}", "sft", length) for length in ("medium", "shortest")},
-}
-TABLES = {
-    "Ladder": [
-        "base", "sft_best_of_n", "sft", "dpo", "length_balance", "cdpo", "joint", "masking", "masking_sft"
-    ],
-    "Weight of the SFT term (α = 0 is + cDPO, α = 1 is + joint loss)": [
-        "cdpo", "alpha_0.5", "joint", "alpha_1.5", "alpha_2.0"
-    ],
-    "Length of the chosen chain, DPO (+ length balance is the shortest)": [
-        "length_balance", "dpo_medium", "dpo_longest"
-    ],
-    "Length of the chain, SFT (SFT, trees is the longest)": ["sft_shortest", "sft_medium", "sft"],
-}  # fmt: skip
 
 
 @dataclass
@@ -200,11 +147,10 @@ def train_stage(run: Path, name: str, seed: int, settings: BuildSettings) -> Pat
         return model_path(settings.engines.model)
     if (directory / "trainer_state.json").is_file():  # what is saved last
         return directory
-    module = {"sft": sft, "cdpo": cdpo, "joint": joint}[stage.trainer]
-    start = settings.engines.model if stage.trainer == "sft" else train_stage(run, "sft", seed, settings)
+    module = {"sft": sft, "cdpo": cdpo, "joint": joint, "redi": redi, "advantage": advantage}[stage.trainer]
     options = {
-        "model_name_or_path": start,
-        "dataset": training_rows(run, stage, seed, settings),
+        "model_name_or_path": train_stage(run, stage.after, seed, settings),
+        "dataset": run / "trees" if stage.rows == "trees" else training_rows(run, stage, seed, settings),
         "output_dir": directory,
         "seed": seed,
         "save_strategy": "no",
