@@ -50,6 +50,7 @@ _NAMES = {
     "math_reward": "rewards",
     "planning_reward": "rewards",
     "verifier_reward": "rewards",
+    "advantage_rows": "selection.advantages",
     "Difficulty": "selection.difficulty",
     "difficulty": "selection.difficulty",
     "Judgements": "selection.judgements",
