@@ -49,8 +49,10 @@ STAGES = {
     },
     "sft_masked": Stage("SFT, masked thoughts", "sft", "longest", {"mask_thoughts": 0.2}, after="base"),
     "redi": Stage("+ REDI", "redi", "shortest"),
-    "advantage": Stage("advantages", "advantage", "trees", after="base"),
-    "sft_advantage": Stage("+ advantages", "advantage", "trees"),
+    # Two fifths of an epoch: about as many unique tokens as SFT sees.
+    "advantage": Stage("advantages", "advantage", "trees", {"num_train_epochs": 0.4}, after="base"),
+    "advantage_epoch": Stage("advantages, an epoch", "advantage", "trees", {"num_train_epochs": 1.0}, after="base"),
+    "sft_advantage": Stage("+ advantages", "advantage", "trees", {"num_train_epochs": 0.4}),
 }
 TABLES = {
     "Ladder": [
@@ -64,6 +66,6 @@ TABLES = {
     ],
     "Length of the chain, SFT (SFT, trees is the longest)": ["sft_shortest", "sft_medium", "sft"],
     "Other selections and objectives (+ …: after SFT, trees)": [
-        "sft", "sft_pruned", "sft_by_difficulty", "sft_masked", "redi", "advantage", "sft_advantage"
+        "sft", "sft_pruned", "sft_by_difficulty", "sft_masked", "redi", "advantage", "advantage_epoch", "sft_advantage"
     ],
 }  # fmt: skip
