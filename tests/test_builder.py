@@ -55,7 +55,7 @@ async def test_a_build_ends_in_a_dataset_and_a_report(tmp_path):
     assert written["rows"] == report.rows
     provenance = trees[0].provenance
     assert provenance["generator_model"] == "scripted"
-    assert provenance["verifier"] == "letters 4"
+    assert provenance["verifier"] == "letters 5"
     assert provenance["temperature"] == "0.7"
 
 

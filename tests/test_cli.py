@@ -148,7 +148,7 @@ def test_hostile_input_is_one_short_line(option, file, message, run, tmp_path):
         (("--num-problem=3",), "unknown argument --num-problem=3: did you mean --num_problems"),
         (("--xyz",), "unknown argument --xyz: (--help lists them all)"),
         (("3",), "'3' belongs to no argument: write --NAME VALUE"),
-        (("--config=mine.yaml",), "unknown argument --num_problem: did you mean --num_problems"),
+        (("--config=mine.yaml",), "config 'mine.yaml': unknown argument num_problem: did you mean --num_problems"),
     ],
 )
 def test_an_unknown_argument_gives_the_nearest(args, message, run, tmp_path):
@@ -161,7 +161,13 @@ def test_an_unknown_argument_gives_the_nearest(args, message, run, tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--output_dir", ""), "output_dir='' is empty: name a directory"),
+        (("--output_dir", ""), "output_dir='' is empty: give it a value, or leave it out"),
+        (("--output_dir", "run", "--verifier", " "), "verifier=' ' is empty: give it a value, or leave it out"),
+        (("--output_dir", "run", "--problems", ""), "problems='' is empty: give it a value, or leave it out"),
+        (
+            ("--output_dir", "run", "--problems", "header.csv"),
+            "problems 'header.csv': it holds no rows; give a source with at least one problem",
+        ),
         (("--output_dir", "file"), "output_dir='file' is a file: choose a directory"),
         (
             ("--output_dir", "run", "--temperature", "inf"),
@@ -179,6 +185,7 @@ def test_an_unknown_argument_gives_the_nearest(args, message, run, tmp_path):
 )
 def test_bad_values_are_one_line_with_the_name_of_the_option(args, message, run, tmp_path):
     (tmp_path / "file").write_text("")
+    (tmp_path / "header.csv").write_text("prompt,answer\n")
     result = run("build", *args)
     assert (result.returncode, result.stderr) == (2, f"error: {message}\n")
 
@@ -223,9 +230,10 @@ def test_configs_lists_shows_and_finds(run):
     assert run("configs").stdout.split() == config_names()
     assert run("configs", "--show", "build/demo").stdout == find_config("build/demo", "").read_text()
     assert Path(run("configs", "--path", "accelerate/fsdp").stdout.strip()).is_file()
-    refused = run("configs", "--show", "demmo")
-    assert refused.returncode == 2
-    assert "demo" in refused.stderr
+    for name in ("demmo", str(find_config("build/demo", ""))):  # not any file
+        refused = run("configs", "--show", name)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "demo" in refused.stderr
 
 
 @pytest.mark.parametrize("name", RECIPES)

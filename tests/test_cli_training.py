@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,16 @@ def test_bad_input_of_training_is_one_clear_line_and_exit_code_2(run, args, mess
     result = run("joint", *good, "--output_dir", "out", *args)
     assert result.returncode == 2, result.stderr
     assert message in result.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", ["sft", "joint", "advantage"])
+def test_a_model_without_a_chat_template_is_refused(run, command, tmp_path, tiny_model_directory, dataset):
+    bare = tmp_path / "bare"
+    shutil.copytree(tiny_model_directory, bare)
+    (bare / "chat_template.jinja").unlink()
+    result = run(command, "--config", "starter", "--dataset", dataset, "--model_name_or_path", "bare")
+    assert result.returncode == 2
+    assert "model_name_or_path='bare' has no chat template" in result.stderr.splitlines()[-1]
 
 
 def test_a_run_is_its_dataset_and_none_is_trained_on_by_default(run, tiny_model_directory, dataset):

@@ -1,3 +1,4 @@
+import os
 import random
 from dataclasses import asdict
 
@@ -154,3 +155,10 @@ async def test_trl_trainers_take_the_rows_as_they_are(tmp_path, tiny, config_nam
     trainer.train()
     assert trainer.state.log_history[-1]["train_loss"] > 0
     assert any(not torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path):
+    (tmp_path / "trees").mkdir()
+    os.mkfifo(tmp_path / "trees" / "train.parquet")
+    with pytest.raises(InvalidInputError, match=r"train\.parquet of trees is not a file"):
+        list(load_trees(tmp_path))

@@ -19,6 +19,7 @@ from hf_treecot.evaluation.search_answers import majority
 from hf_treecot.mcts.tree import Node, Tree
 from hf_treecot.selection.judgements import Judgement, JudgementLog, item_id
 from hf_treecot.space import app, judging, rendering, results, talk
+from hf_treecot.space.arguments import SpaceArguments
 from hf_treecot.space.tree_index import Query, open_trees
 
 from .space import (
@@ -292,8 +293,7 @@ def test_a_model_that_cannot_be_used_says_so_and_the_other_goes_on(model, name, 
 
 
 def test_a_server_is_talked_to(tmp_path):
-    running = pytest.importorskip("hf_treecot.testing.running")
-    from hf_treecot.testing import openai
+    from hf_treecot.testing import openai, running
     from hf_treecot.testing.backends import ScriptedBackend
 
     backend = ScriptedBackend()
@@ -309,8 +309,7 @@ def test_a_server_is_talked_to(tmp_path):
 
 @pytest.mark.parametrize("offered", [True, False])
 def test_only_offered_servers_get_the_token(offered, tmp_path, monkeypatch):
-    running = pytest.importorskip("hf_treecot.testing.running")
-    from hf_treecot.testing import openai
+    from hf_treecot.testing import openai, running
     from hf_treecot.testing.backends import ScriptedBackend
 
     monkeypatch.setenv("TREECOT_SERVER_TOKEN", "secret-of-a-server")
@@ -327,7 +326,6 @@ def test_only_offered_servers_get_the_token(offered, tmp_path, monkeypatch):
 
 
 def test_a_server_that_is_down_says_so(model, monkeypatch):
-    pytest.importorskip("hf_treecot.engines.loading")
     monkeypatch.setattr(talk, "PATIENCE", 0.5)
     output = talk.Output()
     models = talk.Models(["openai+http://127.0.0.1:9"])
@@ -444,3 +442,8 @@ def test_a_public_space_gives_away_nothing(public_space, tmp_path):
     with pytest.raises(InvalidInputError, match="does not exist: give user/name"):
         public_space.workspace.open(str(tmp_path))
     assert len(public_space.workspace.open(public_space.workspace.source)) == 24
+
+
+def test_a_source_that_is_none_is_refused_at_the_start(tmp_path):
+    with pytest.raises(InvalidInputError, match="source='nope' is neither a directory nor user/name on the Hub"):
+        app.workspace_of(SpaceArguments(source="nope"))

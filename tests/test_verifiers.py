@@ -72,6 +72,9 @@ def test_final_answer(text, expected):
     [
         (r"The answer is: \boxed{3}", "3", 1.0, "right"),
         (r"\boxed{03}", "3", 1.0, "right"),
+        ("Answer = 3", "3", 1.0, "right"),
+        ("The answer = 3 letters.", "3", 1.0, "right"),
+        ("The answer = 3 = 4", "3", 0.0, "unparseable"),
         (r"\boxed{3 letters}", "3", 1.0, "right"),
         (r"\boxed{-3}", "3", 0.0, "wrong"),
         (r"\boxed{13}", "3", 0.0, "wrong"),

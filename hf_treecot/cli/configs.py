@@ -9,7 +9,7 @@
 
 from dataclasses import dataclass, field
 
-from .packaged import config_names, find_config
+from .packaged import config_names, packaged_config
 from .parser import parse, run
 
 
@@ -25,8 +25,8 @@ def main(args: list[str] | None = None) -> None:
     """Print it."""
     arguments = parse("configs", ConfigsArguments, __doc__, args)
     if arguments.show is not None:
-        print(run(lambda: find_config(arguments.show, "")).read_text(encoding="utf-8"), end="")
+        print(run(lambda: packaged_config(arguments.show)).read_text(encoding="utf-8"), end="")
     elif arguments.path is not None:
-        print(run(lambda: find_config(arguments.path, "")))
+        print(run(lambda: packaged_config(arguments.path)))
     else:
         print("\n".join(config_names()))

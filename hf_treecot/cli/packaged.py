@@ -29,8 +29,20 @@ def find_config(name: str, command: str) -> Path:
     Raises:
         InvalidInputError: There is none; the message gives the nearest names.
     """
-    if Path(name).is_file():
-        return Path(name)
+    return Path(name) if Path(name).is_file() else packaged_config(name, command)
+
+
+def packaged_config(name: str, command: str = "") -> Path:
+    """
+    A configuration that comes with the package.
+
+    Args:
+        name (`str`): As `joint/qwen2.5-7b`, or `qwen2.5-7b` alone for those of the command.
+        command (`str`, *optional*): Which command asks.
+
+    Raises:
+        InvalidInputError: There is none; the message gives the nearest names.
+    """
     names = config_names()
     for candidate in (name, f"{command}/{name}"):
         if candidate in names:

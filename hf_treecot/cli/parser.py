@@ -10,6 +10,7 @@ import math
 import sys
 from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -133,7 +134,7 @@ def parse(
         if "--config" in args:
             place = args.index("--config") + 1
             args[place] = str(find_config(args[place], command))
-            _check_keys(read_yaml(Path(args[place])), args[place])  # before they reach the parser
+            _check_keys(read_yaml(Path(args[place])), args[place], parser)  # before they reach the parser
         *parsed, unknown = parser.parse_args_and_config(args, return_remaining_strings=True)
         if unknown:
             raise InvalidInputError(_not_known(unknown[0], parser))
@@ -148,20 +149,27 @@ def parse(
     return tuple(parsed) if isinstance(arguments, tuple) else parsed[0]
 
 
-def _check_keys(content: Any, path: str) -> None:
+def _check_keys(content: Any, path: str, parser: CommandParser) -> None:
     """What TRL's parser would obey, or stumble over."""
     for key in content if isinstance(content, dict) else ():
         if not isinstance(key, str):
             raise InvalidInputError(f"config {path!r}: the key {key!r:.50} is no text: write the name of an argument")
         if key == "env":  # would set variables of the environment, LD_PRELOAD among them
             raise InvalidInputError(f"config {path!r}: env is no argument: set environment variables in your shell")
+        if key not in {action.dest for action in parser._actions}:
+            raise InvalidInputError(f"config {path!r}: {_not_known(f'--{key}', parser).replace('--', '', 1)}")
 
 
 def _check_values(arguments: Any) -> None:
-    """What no command can use: numbers that are none, and a directory without a name."""
+    """What no command can use: numbers that are none, and names that are empty."""
+    ours = {name for owner in type(arguments).__mro__ if _is_ours(owner) for name in inspect.get_annotations(owner)}
+    defaults = {field.name: field.default for field in fields(arguments)}
     for name, value in vars(arguments).items():
-        if name == "output_dir" and value is not None and not value.strip():
-            raise InvalidInputError(f"output_dir={value!r} is empty: name a directory")
+        texts = value if isinstance(value, list | tuple) else [value]
+        if name in {"output_dir", *ours} and value != defaults.get(name):
+            for text in texts:
+                if isinstance(text, str) and not text.strip():
+                    raise InvalidInputError(f"{name}={text!r} is empty: give it a value, or leave it out")
         for number in value if isinstance(value, list | tuple) else [value]:
             if isinstance(number, float) and not math.isfinite(number):
                 raise InvalidInputError(f"{name}={number} is out of range: it must be a finite number")

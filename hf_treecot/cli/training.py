@@ -9,7 +9,7 @@ from pathlib import Path
 from accelerate.utils import is_peft_model
 from datasets import Dataset, load_dataset
 from peft import AutoPeftModelForCausalLM
-from transformers import AutoConfig, Trainer, TrainingArguments
+from transformers import AutoConfig, AutoTokenizer, Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
@@ -252,6 +252,15 @@ def set_up_model(model: ModelConfig, training: TrainingArguments) -> str:
             f"model_name_or_path={model.model_name_or_path!r} cannot be loaded ({reason}): "
             "give a Hub name, the directory of a model, or starter"
         ) from error
+    template = getattr(training, "chat_template_path", None)
+    tokenizer = AutoTokenizer.from_pretrained(
+        path, revision=model.model_revision, trust_remote_code=training.trust_remote_code
+    )
+    if tokenizer.chat_template is None and template is None:
+        raise InvalidInputError(
+            f"model_name_or_path={model.model_name_or_path!r} has no chat template, which says where a turn ends: use "
+            "an instruction-tuned model, or save its tokenizer with a chat_template"
+        )
     return path
 
 

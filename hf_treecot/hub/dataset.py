@@ -228,6 +228,8 @@ def read_tables(path: Path, config: str) -> "Iterator[pyarrow.Table]":
     import pyarrow.parquet
 
     for file in sorted((path / config).glob("*.parquet")):
+        if not file.is_file():  # a pipe would be waited for
+            raise InvalidInputError(f"{file.name} of {config} is not a file: give the directory of a finished run")
         with pyarrow.parquet.ParquetFile(file) as content:
             if missing := FEATURES[config].keys() - content.schema_arrow.names:
                 remedy = "" if config == "trees" else ", or older: select its rows again (`treecot select`)"

@@ -43,6 +43,10 @@ def load_rows(source: str, split: str, config_name: str | None = None):
         if isinstance(error, InvalidInputError):
             raise
         reason = " ".join(str(error).split())
+        if "corresponds to no data" in reason:
+            raise InvalidInputError(
+                f"problems {source!r}: it holds no rows; give a source with at least one problem"
+            ) from error
         raise InvalidInputError(f"problems {source!r}: it cannot be loaded with split={split!r} ({reason})") from error
     finally:
         if not bars:
@@ -59,6 +63,8 @@ def _checked(dataset, source: str):
 def _load(source: str, path: Path, split: str, config_name: str | None):
     import datasets
 
+    if not source.strip():
+        raise InvalidInputError(f"problems {source!r} is empty: name a file, a Hub dataset or a generator")
     if path.is_dir() and any(path.glob("*.pddl")):
         return _load_pddl(sorted(path.glob("*.pddl"), key=lambda file: (len(file.name), file.name)))
     if path.is_dir():

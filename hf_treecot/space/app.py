@@ -9,6 +9,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is i
 import gradio as gr
 
 from ..errors import InvalidInputError
+from ..hub.repository import HUB_NAME
 from .arguments import SpaceArguments
 from .explore_tab import explore_tab
 from .judge_tab import judge_tab
@@ -81,6 +82,10 @@ def workspace_of(arguments: SpaceArguments) -> Workspace:
     """What the arguments ask for."""
     if not arguments.models:
         raise InvalidInputError("models is empty: name at least one")
+    if arguments.source and not (Path(arguments.source).is_dir() or HUB_NAME.fullmatch(arguments.source)):
+        raise InvalidInputError(
+            f"source={arguments.source!r} is neither a directory nor user/name on the Hub: give that of a run"
+        )
     results = Path(arguments.results or arguments.source or ".")
     if arguments.results and not results.is_dir():
         raise InvalidInputError(f"results={arguments.results!r} is not a directory: give that of an evaluation")

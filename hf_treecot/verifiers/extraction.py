@@ -21,7 +21,7 @@ FINAL = re.compile(
 STATED = re.compile(
     r"(?:\b(?:the|so|thus|therefore)\s+)?(?:\b(?:correct|right|final)\s+)?\banswer(?:s)?"
     r"(?:\s+(?:is|are|should be|must be|would be|will be|equals|comes out to)\b"
-    r"(?:\s+(?:exactly|simply|just)\b)?(?:[*_]*:)?|[*_]*\s*[:：]|"
+    r"(?:\s+(?:exactly|simply|just)\b)?(?:[*_]*:)?|[*_]*\s*[:：=]|"
     r"(?=\s*(?:\$|\\\(|\\\[)))|"
     r"\*\*\s*(?:final\s+)?answer\s*\*\*|答案(?:是|为|：|:)|(?:\A|(?<=\n))A\s*:",
     re.IGNORECASE,

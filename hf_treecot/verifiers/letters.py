@@ -6,14 +6,16 @@ from ..base import Problem, Verdict
 from .extraction import candidate_answers
 
 
-VERSION = "4"
+VERSION = "5"
 # "What is the sum of the counts of e and u in subsensual?", and all other phrasings of the seed data
 QUESTION = re.compile(
     r"\b([a-z]) and ([a-z])\b.*\bin (?:the word )?[\"'“‘]?([a-z]+)[\"'”’]?\s*[.?!]*\s*$", re.IGNORECASE
 )
 NUMBER = re.compile(
+    r"(?:(?:answer|total|sum|count)\s*[=:]\s*)?"
     r"(?:\$|\\\(|\\(?:text|mathbf|mathrm)\{)?\s*([-+]?\d{1,9})(?:\.0+)?\s*(?:\$|\\\)|\})?"
-    r"(?:\s*(?:\\text\{)?\s*(?:times|letters?|characters?|occurrences?|in (?:total|all))\s*\}?)?\.?",
+    r"(?:\s*(?:\\text\{)?\s*(?:times|letters?|characters?|occurrences?|in (?:total|all))\s*\}?)?"
+    r"\.?",
     re.IGNORECASE | re.ASCII,
 )
 AROUND = " \t\n\"'“”‘’\u200b"  # a number in quotes is one
