@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import time
 from pathlib import Path
@@ -79,6 +80,11 @@ def fingerprint(directory: Path, suffixes: tuple[str, ...] = MODEL_FILES) -> str
     for path in sorted(directory.iterdir()):
         if path.suffix in suffixes and path.is_file():
             digest.update(f"{path.name} {_file_digest(path)}\n".encode())
+    adapter = directory / "adapter_config.json"
+    if adapter.is_file():  # what it adapts is read with it
+        base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
+        if base and Path(base).is_dir() and not Path(base).samefile(directory):
+            digest.update(fingerprint(Path(base), suffixes).encode())
     return digest.hexdigest()
 
 

@@ -162,6 +162,7 @@ def test_an_unknown_argument_gives_the_nearest(args, message, run, tmp_path):
     ("args", "message"),
     [
         (("--output_dir", ""), "output_dir='' is empty: give it a value, or leave it out"),
+        (("--output_dir", "run", "--price_per_hour", "-1"), "price_per_hour=-1.0 is out of range: it must be above 0"),
         (("--output_dir", "run", "--verifier", " "), "verifier=' ' is empty: give it a value, or leave it out"),
         (("--output_dir", "run", "--problems", ""), "problems='' is empty: give it a value, or leave it out"),
         (

@@ -1,3 +1,4 @@
+import json
 import os
 
 import pytest
@@ -21,6 +22,18 @@ def test_a_fingerprint_follows_the_content_not_the_place(tmp_path):
     (copy / "README.md").write_text("what it is called does not matter")
     assert fingerprint(one) == fingerprint(copy)
     assert fingerprint(one) != fingerprint(other)
+
+
+def test_a_fingerprint_of_an_adapter_covers_the_model_that_it_adapts(tmp_path):
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    for path in (base, adapter):
+        path.mkdir()
+        (path / "model.safetensors").write_bytes(b"w")
+    for name in (str(base), str(adapter), "user/name"):  # of itself, or of the Hub: its name is all there is
+        (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": name}))
+        before = fingerprint(adapter)
+        (base / "model.safetensors").write_bytes(name.encode())
+        assert (fingerprint(adapter) != before) is (name == str(base))
 
 
 def model_with(tmp_path, weights, age=60.0):

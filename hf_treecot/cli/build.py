@@ -98,6 +98,10 @@ class BuildArguments:
         default=None, metadata={"help": "What all engines together cost in an hour, for the estimate."}
     )
 
+    def __post_init__(self):
+        if self.price_per_hour is not None and not self.price_per_hour > 0:
+            raise InvalidInputError(f"price_per_hour={self.price_per_hour} is out of range: it must be above 0")
+
 
 class BuildSettings(NamedTuple):
     """All arguments of a build, each group by itself."""

@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from lighteval.models.abstract_model import LightevalModel, ModelConfig
 from lighteval.models.model_output import ModelResponse
@@ -35,7 +35,8 @@ class EngineModelConfig(ModelConfig):
 
     Args:
         model_name (`str`): Name in results.
-        engine, revision, dtype (`str`): Who wrote.
+        engine, revision, dtype, quantization, tokenizer, chat_template, version (`str`): Who wrote; see
+            [`~engines.engine.EngineIdentity`].
         decoding (`str`): `"greedy"`, `"sample"` or `"mcts"`.
         num_samples (`int`): Outputs of a problem when sampling; for a search, those whose tokens it may spend.
         temperature, top_p (`float`): Sampling.
@@ -49,6 +50,10 @@ class EngineModelConfig(ModelConfig):
     engine: str = ""
     revision: str = ""
     dtype: str = ""
+    quantization: str = ""
+    tokenizer: str = ""
+    chat_template: str = ""
+    version: str = ""
     decoding: str = "greedy"
     num_samples: int = 1
     temperature: float = 0.7
@@ -115,8 +120,9 @@ class EngineModel(LightevalModel):
 
         async def run() -> list[ModelResponse]:
             async with self.open_engine() as engine:
-                for name in ("engine", "revision", "dtype"):
-                    setattr(self.config, name, getattr(engine.identity, name))
+                for name, value in asdict(engine.identity).items():
+                    if name != "model":  # which the config has a name of its own for
+                        setattr(self.config, name, value)
                 return await tqdm_asyncio.gather(
                     *(self._answer(engine, doc) for doc in docs), desc=self.config.model_name, unit="problem"
                 )

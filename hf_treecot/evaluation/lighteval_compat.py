@@ -4,10 +4,12 @@
   with any other, although it works with 1.11.
 - `tiny_benchmarks`, one of its own tasks, downloads a file while it is imported, so that without a network no task at
   all can be loaded. An empty file in the place of the download keeps it from that; the task itself then has no data.
+- `ifeval`, another, downloads data of nltk while it is imported, and waits for the network. Empty directories keep it
+  from that; the task itself then has no data.
 - It turns gradients off when it is imported, so that nothing could be trained afterwards in the same process.
 - Averages over tasks with different metrics write zeros into the tasks that do not have them.
 
-    python -m hf_treecot.evaluation.compat    # once after installing, for the `lighteval` command
+    python -m hf_treecot.evaluation.lighteval_compat  # once after installing, for the `lighteval` command
 
 Recipes need no such step: they do the same for their own process. Nothing is done where it is not needed.
 """
@@ -26,6 +28,7 @@ from huggingface_hub import constants
 from packaging.requirements import Requirement
 
 from ..errors import InvalidInputError
+from ..files import cache_directory
 
 
 TINY_BENCHMARKS = "lighteval.tasks.tasks.tiny_benchmarks"
@@ -58,9 +61,21 @@ def prepare() -> None:
         requirements["latex2sympy2_extended"] = Requirement(UNPINNED)
     if constants.HF_HUB_OFFLINE and not download_path().exists():
         sys.modules.setdefault(TINY_BENCHMARKS, ModuleType(TINY_BENCHMARKS))
+    if constants.HF_HUB_OFFLINE:
+        _keep_from_downloading_punkt()
     gradients = torch.is_grad_enabled()
     importlib.import_module("lighteval.models.transformers.transformers_model")
     torch.set_grad_enabled(gradients)
+
+
+def _keep_from_downloading_punkt() -> None:
+    import nltk
+
+    directory = cache_directory() / "nltk_data"
+    for name in ("punkt", "punkt_tab"):
+        (directory / "tokenizers" / name).mkdir(parents=True, exist_ok=True)
+    if str(directory) not in nltk.data.path:
+        nltk.data.path.append(str(directory))
 
 
 def download_path() -> Path:
