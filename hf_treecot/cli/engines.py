@@ -13,7 +13,7 @@ from ..engines.engine import Engine
 from ..engines.pool import EnginePool, PoolConfig
 from ..engines.server import ServerOptions, check_url
 from ..errors import InvalidInputError
-from ..starter.training import STARTER, STARTER_IDENTITY, model_path, starter_model
+from ..starter.training import BUILT_IN, STARTER, model_path
 
 
 ENGINES = ("local", "tgi", "openai")
@@ -163,8 +163,8 @@ def _load_local(arguments: EngineArguments, name: str, revision: str | None):
     from ..engines.local import LocalEngine
 
     options = {"dtype": arguments.dtype, "max_batch_size": arguments.max_batch_size}
-    if name == STARTER:
-        return LocalEngine.from_pretrained(str(starter_model()), name=STARTER_IDENTITY, **options)
+    if name in BUILT_IN:
+        return LocalEngine.from_pretrained(model_path(name), name=BUILT_IN[name], **options)
     return LocalEngine.from_pretrained(
         name, revision=revision, trust_remote_code=arguments.trust_remote_code, **options
     )
@@ -181,7 +181,7 @@ async def _connect(arguments: EngineArguments, role: str) -> EnginePool:
     token = arguments.critic_token if critic else arguments.server_token
     options = ServerOptions(
         token=(os.environ.get(TOKEN_VARIABLES[role]) if token is None else token) or None,
-        model=None if model == STARTER else model,
+        model=None if model in BUILT_IN else model,
         tokenizer=_tokenizer_name(arguments.critic_tokenizer if critic else arguments.tokenizer),
         trust_remote_code=arguments.trust_remote_code,
         max_concurrent_requests=arguments.max_concurrent_requests,

@@ -18,7 +18,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from packaging.requirements import Requirement
 
 from ..errors import InvalidInputError
-from ..starter.training import STARTER_IDENTITY
+from ..starter.training import BUILT_IN
 from .dataset import FEATURES, dataset_directory, load_trees, read_tables
 from .dataset_card import TreeStatistics, inline, write_card
 from .evaluation_results import read_results
@@ -239,7 +239,7 @@ def _row_lengths(dataset: Path) -> dict[str, Counter[int]]:
 def _models(api: HfApi, statistics: TreeStatistics) -> dict[str, tuple[str, str]]:
     """Licence and page of every model that wrote."""
     names = {name for role in ("generator", "critic") for name in statistics.settings.get(f"{role}_model", ())}
-    return {name: ("apache-2.0", "") if name == STARTER_IDENTITY else _model(api, name) for name in names}
+    return {name: ("apache-2.0", "") if name in BUILT_IN.values() else _model(api, name) for name in names}
 
 
 def _model(api: HfApi, name: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import random
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from .tokenizer import CHAT_TEMPLATE
 
 WEIGHTS = Path(__file__).parent / "weights"
 STARTER = "starter"  # what users call it, where a model is asked for
-STARTER_IDENTITY = "hf_treecot/starter"  # what records and cards call it
+HASTY = "hasty"  # the one that answers at once; see `hasty`
+BUILT_IN = {STARTER: "hf_treecot/starter", HASTY: "hf_treecot/hasty"}  # what records and cards call them
 SHARE_OF_DRILLS_LATER = 0.1  # so that they are not forgotten
 SHARES_OF_TASKS = {letters: 0.45, arithmetic: 0.3, blocks: 0.25}  # letters are the hardest
 
@@ -99,18 +101,28 @@ def starter_model(recipe: StarterRecipe | None = None, directory: Path | None = 
     Returns:
         `Path`: A directory that `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained` take.
     """
-    from filelock import FileLock
-
     recipe = recipe or StarterRecipe()
     name = f"starter-{recipe_hash(recipe)}"
     if directory is None and (WEIGHTS / name).is_dir():
         return WEIGHTS / name
-    path = (directory or cache_directory()) / name
+    return keep((directory or cache_directory()) / name, lambda unfinished: train_starter(recipe, unfinished))
+
+
+def keep(path: Path, train: Callable[[Path], None]) -> Path:
+    """
+    A model in its place, trained there once, however many processes ask for it.
+
+    Args:
+        path (`Path`): Where it is, or goes.
+        train (`Callable[[Path], None]`): Trains it into a directory, and goes on from what is there.
+    """
+    from filelock import FileLock
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):  # two processes started at once train it once
+    with FileLock(f"{path}.lock"):
         if not (path / "config.json").is_file():
             unfinished = path.with_name(f"{path.name}.unfinished")
-            train_starter(recipe, unfinished)
+            train(unfinished)
             unfinished.rename(path)
         template = path / "chat_template.jinja"
         if template.read_text(encoding="utf-8") != CHAT_TEMPLATE:  # trained by an earlier version
@@ -119,7 +131,11 @@ def starter_model(recipe: StarterRecipe | None = None, directory: Path | None = 
 
 
 def model_path(name: str) -> str:
-    """Where the model that a user names is loaded from: `starter` is the built-in one."""
+    """Where the model that a user names is loaded from: `starter` and `hasty` are built in."""
+    if name == HASTY:
+        from .hasty import hasty_model
+
+        return str(hasty_model())
     return str(starter_model()) if name == STARTER else name
 
 
@@ -131,19 +147,39 @@ def train_starter(recipe: StarterRecipe, output_dir: Path) -> None:
         recipe ([`StarterRecipe`]): What to train.
         output_dir (`Path`): Where the model and its tokenizer are saved.
     """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, DataCollatorForSeq2Seq, Trainer, set_seed
-    from transformers.trainer_utils import get_last_checkpoint
+    from transformers import AutoModelForCausalLM
 
     examples = training_examples(recipe, recipe.num_steps * recipe.batch_size)
     tokenizer = _tokenizer(recipe, examples)
+    config = _model_config(recipe, tokenizer)
+    fit(lambda: AutoModelForCausalLM.from_config(config), tokenizer, examples, recipe, output_dir, asdict(recipe))
+
+
+def fit(
+    make_model: Callable, tokenizer, examples: list, recipe: StarterRecipe, output_dir: Path, record: dict
+) -> None:
+    """
+    Train on examples, one pass; continues from the last checkpoint in `output_dir` if there is one.
+
+    Args:
+        make_model (`Callable`): Makes the model that training starts from, after the seed is set.
+        tokenizer (`~transformers.PreTrainedTokenizerBase`): Its tokenizer.
+        examples (`list[tuple[str, list[Segment]]]`): As [`training_examples`] makes them.
+        recipe ([`StarterRecipe`]): How: seed, steps, batches, learning rate, threads.
+        output_dir (`Path`): Where the model and its tokenizer are saved.
+        record (`dict`): What is written beside them as `recipe.json`.
+    """
+    import torch
+    from transformers import AutoConfig, DataCollatorForSeq2Seq, Trainer, set_seed
+    from transformers.trainer_utils import get_last_checkpoint
+
     checkpoints = output_dir / "checkpoints"
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.num_threads)
     try:
         set_seed(recipe.seed)
         trainer = Trainer(
-            model=AutoModelForCausalLM.from_config(_model_config(recipe, tokenizer)),
+            model=make_model(),
             args=_training_arguments(recipe, checkpoints),
             train_dataset=_encode(examples, tokenizer, recipe),
             data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=-100),
@@ -157,7 +193,7 @@ def train_starter(recipe: StarterRecipe, output_dir: Path) -> None:
     config.dtype = "float32"  # what it computes in: on CPUs bfloat16 is slower, and log-probabilities are coarse
     config.save_pretrained(output_dir)
     tokenizer.save_pretrained(output_dir)
-    (output_dir / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n")
+    (output_dir / "recipe.json").write_text(json.dumps(record, indent=2) + "\n")
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
