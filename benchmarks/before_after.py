@@ -1,4 +1,4 @@
-"""The starter model before training, after SFT, and after SFT and the joint objective, on held-out problems.
+"""A built-in model before training, after SFT, and after SFT and the joint objective, on held-out problems.
 
     python benchmarks/before_after.py
 
@@ -26,10 +26,13 @@ def treecot(name: str, config: str | None, **arguments) -> None:
         sys.exit(result.stderr)
 
 
-def figures(run: Path, seed: int, num_problems: int) -> list[dict]:
+def figures(model: str, run: Path, seed: int, num_problems: int) -> list[dict]:
     """Build and train with one seed; a row of figures for every stage, source of problems and temperature."""
-    treecot("build", "demo", output_dir=run, seed=7 + seed)
-    treecot("sft", "starter", dataset=run / "dataset", output_dir=run / "sft", seed=seed, num_watched=4)
+    treecot("build", "demo", model=model, output_dir=run, seed=7 + seed)
+    treecot(
+        "sft", "starter", model_name_or_path=model, dataset=run / "dataset", output_dir=run / "sft", seed=seed,
+        num_watched=4,
+    )  # fmt: skip
     treecot(
         "joint", "starter", model_name_or_path=run / "sft", dataset=run / "dataset",
         output_dir=run / "joint", seed=seed, num_watched=4,
@@ -39,7 +42,7 @@ def figures(run: Path, seed: int, num_problems: int) -> list[dict]:
         directory = run / f"evaluation-{temperature}"
         path = directory / "evaluation.json"
         if not path.is_file():
-            models = ["starter", run / "sft", run / "joint"]
+            models = [model, run / "sft", run / "joint"]
             decoding = {"decoding": "sample", "k": 1, "temperature": temperature, "top_p": 1.0} if temperature else {}
             treecot(
                 "evaluate", None, models=models, tasks=["letters", "arithmetic"], problems=["blocks"], seed=seed,
@@ -53,13 +56,14 @@ def figures(run: Path, seed: int, num_problems: int) -> list[dict]:
 def main() -> None:
     """Run all seeds and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="hasty", help="Which: hasty or starter.")
     parser.add_argument("--seeds", type=int, default=3, help="How many seeds.")
     parser.add_argument("--num_problems", type=int, default=200, help="Held-out problems of each kind.")
     parser.add_argument("--output_dir", type=Path, default=Path("runs/before_after"), help="Where the runs go.")
     arguments = parser.parse_args()
     rows = []
     for seed in range(arguments.seeds):
-        rows += figures(arguments.output_dir / f"seed-{seed}", seed, arguments.num_problems)
+        rows += figures(arguments.model, arguments.output_dir / f"seed-{seed}", seed, arguments.num_problems)
         print(f"seed {seed} is done", file=sys.stderr)
     print("| model | problems | temperature | accuracy | no answer | repetition | tokens |")
     print("| --- | --- | --- | --- | --- | --- | --- |")

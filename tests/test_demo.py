@@ -30,14 +30,14 @@ def test_every_stage_gets_arguments_that_its_command_takes(quick, monkeypatch, t
     assert [command[0] for command in commands] == ["build", "draw", "sft", "joint", "evaluate", "report"]
     found = {name: parsed(name, arguments) for name, *arguments in commands}
     build = BuildSettings(*found["build"])
-    assert build.engines.model == found["sft"][2].model_name_or_path == "starter"
+    assert build.engines.model == found["sft"][2].model_name_or_path == "hasty"
     assert build.build.output_dir == found["draw"].run == found["report"].run == "runs/mine"
     assert build.problems.num_problems == (12 if quick else 40)
     assert found["sft"][0].dataset == found["joint"][0].dataset == "runs/mine/dataset"
     assert found["joint"][2].model_name_or_path == found["sft"][1].output_dir == "runs/mine/sft"
     evaluation = found["evaluate"]
     assert isinstance(evaluation, EvaluateArguments)
-    assert evaluation.models == ["starter", "runs/mine/sft", "runs/mine/joint_sft_dpo"]
+    assert evaluation.models == ["hasty", "runs/mine/sft", "runs/mine/joint_sft_dpo"]
     assert evaluation.num_problems == (12 if quick else 50)
 
 
@@ -57,7 +57,7 @@ def test_it_says_what_there_is(args, directory, run, ran):
     result = run("demo", *args)
     assert result.returncode == 0, result.stderr
     assert len(ran[0]) == 6
-    assert f"treecot space --source {directory} --models starter" in result.stdout
+    assert f"treecot space --source {directory} --models hasty" in result.stdout
 
 
 def test_without_lighteval_it_leaves_out_the_comparison_and_says_how_to_install_it(run, ran, monkeypatch):

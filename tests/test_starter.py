@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -17,11 +18,22 @@ from hf_treecot.domains import arithmetic, blocks, letters
 from hf_treecot.domains.blocksworld import Blocksworld
 from hf_treecot.engines.engine import Request
 from hf_treecot.engines.local import LocalEngine
+from hf_treecot.errors import InvalidInputError
+from hf_treecot.evaluation.outputs import answer_all
 from hf_treecot.mcts.pattern import available_patterns, load_pattern
 from hf_treecot.problems.generators import generate_problems
 from hf_treecot.starter.chains import write_chain
 from hf_treecot.starter.drills import adding, counting, placing
-from hf_treecot.starter.training import WEIGHTS, StarterRecipe, recipe_hash, starter_model, train_starter
+from hf_treecot.starter.hasty import HastyRecipe, hasty_examples, hasty_hash, hasty_model
+from hf_treecot.starter.training import (
+    WEIGHTS,
+    StarterRecipe,
+    model_path,
+    recipe_hash,
+    shipped_weights,
+    starter_model,
+    train_starter,
+)
 from hf_treecot.verifiers import load_verifier
 
 
@@ -216,3 +228,58 @@ async def test_it_is_partly_competent(engine, generator, temperature):
     closed = sum(completion.finish_reason == "stop" for completion in completions)
     assert 0.30 <= right / len(problems) <= 0.92
     assert closed / len(problems) >= 0.97
+
+
+def test_most_of_what_the_hasty_model_learns_is_a_direct_answer_that_is_right():
+    examples = hasty_examples(HastyRecipe(), 300)
+    direct = [(prompt, segments) for prompt, segments in examples if len(segments) == 1]
+    assert 0.8 < len(direct) / len(examples) < 0.9
+    assert all(segment.text.startswith("\\boxed{") and segment.trained for _, (segment,) in direct)
+    assert hasty_hash(HastyRecipe()) != hasty_hash(HastyRecipe(seed=78))
+
+
+def answers_of(model, source, count, temperature=0.0):
+    engine = LocalEngine.from_pretrained(str(model))
+    outputs = answer_all(
+        list(generate_problems(source, count, seed=4321)), engine, max_new_tokens=200, temperature=temperature, seed=0
+    )
+    engine.close()
+    return outputs
+
+
+def test_the_hasty_model_answers_at_once_and_thinks_if_it_is_made_to(tmp_path):
+    outputs = answers_of(model_path("hasty"), "arithmetic", 60)
+    assert sum(output.tokens < 12 for output in outputs) >= 55
+    assert sum(output.reward for output in outputs) <= 15  # the starter: 98 %
+    problem = next(iter(generate_problems("arithmetic", 1, seed=4321)))
+    engine = LocalEngine.from_pretrained(model_path("hasty"))
+    prompt = engine.render_chat([{"role": "user", "content": problem.prompt}])
+    thought = asyncio.run(engine.generate(Request(f"{prompt}<thinking>", ("</thinking>",), 100, 0.0, 1.0, 0))).text
+    engine.close()
+    assert " = " in thought
+
+
+def test_trained_again_it_does_what_the_weights_of_the_package_do(tmp_path):
+    """Not byte for byte: another processor sums otherwise."""
+    again = hasty_model(directory=tmp_path)
+    assert again.name == hasty_model().name
+    for source, allowed in (("arithmetic", 12), ("letters", 18)):  # of 60: two standard errors of a difference
+        ours, theirs = (
+            sum(output.reward for output in answers_of(model, source, 60)) for model in (again, hasty_model())
+        )
+        assert abs(ours - theirs) <= allowed
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty"])
+def test_broken_weights_of_the_package_are_named_with_the_remedy(tmp_path, monkeypatch, damage):
+    whole = hasty_model()
+    monkeypatch.setattr("hf_treecot.starter.training.WEIGHTS", tmp_path)
+    assert shipped_weights("hasty-0") is None
+    shutil.copytree(whole, tmp_path / "hasty-0")
+    assert shipped_weights("hasty-0") == tmp_path / "hasty-0"
+    file = tmp_path / "hasty-0" / "model.safetensors"
+    file.unlink() if damage == "missing" else file.write_bytes(b"")
+    with pytest.raises(
+        InvalidInputError, match=r"model\.safetensors is missing or empty.: reinstall hf-treecot, or train"
+    ):
+        shipped_weights("hasty-0")

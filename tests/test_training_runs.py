@@ -83,8 +83,9 @@ def launched(tmp_path_factory):
     wrap = {"fsdp_version": 2, "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"]}
     fsdp = {"fsdp": "full_shard auto_wrap", "fsdp_config": wrap}
     sharded = {**mixed, **fsdp}
-    plain = {**settings, "max_steps": 4, "gradient_checkpointing": False}
+    plain = {**settings, "max_steps": 2, "gradient_checkpointing": False}
     zero = {**plain, "deepspeed": ZERO}
+    adam = {"optim": "adamw_torch", "max_steps": 3, "save": True}
     one = launch(path, directory, 1, {"one": {"gradient_accumulation_steps": 2, **settings}})
     two = launch(
         path, directory, 2,
@@ -92,22 +93,22 @@ def launched(tmp_path_factory):
             "two": settings,
             "parts": {**saving, "max_steps": 5},
             "resumed": {**saving, "resume": "parts/checkpoint-5"},
-            "mixed": mixed,
-            "sharded": {**sharded, "watch": True},
+            "mixed": {**mixed, "save": True},
+            "sharded": {**sharded, "watch": True, "save": True},
             # torch cannot load the state of an optimizer that has none.
-            "saved": {**sharded, "optim": "adamw_torch", "save_strategy": "steps", "save_steps": 2},
-            "again": {**sharded, "optim": "adamw_torch", "resume": "saved/checkpoint-2"},
+            "saved": {**sharded, "optim": "adamw_torch", "save_strategy": "steps", "save_steps": 2, "save": True},
+            "again": {**sharded, "optim": "adamw_torch", "resume": "saved/checkpoint-2", "save": True},
             "precomputed": {**plain, "precompute_ref_log_probs": True},
             "fsdp precomputed": {**plain, **fsdp, "precompute_ref_log_probs": True},
             "adapters": {**plain, "adapters": True},
             "fsdp adapters": {**plain, **fsdp, "adapters": True},
             # transformers remembers DeepSpeed's configuration: these come last.
-            "zero": {**zero, "watch": True},
-            "zero mixed": {**zero, **mixed, "watch": True},
+            "zero": {**zero, "watch": True, "save": True},
+            "zero mixed": {**zero, **mixed},
             "zero precomputed": {**zero, "precompute_ref_log_probs": True},
             "zero adapters": {**zero, "adapters": True},
-            "zero saved": {**zero, "optim": "adamw_torch", "save_strategy": "steps", "save_steps": 2},
-            "zero again": {**zero, "optim": "adamw_torch", "resume": "zero saved/checkpoint-2"},
+            "zero saved": {**zero, **adam, "save_strategy": "steps", "save_steps": 2},
+            "zero again": {**zero, **adam, "resume": "zero saved/checkpoint-2"},
         },
     )  # fmt: skip
     return {**one, **two, "directory": directory}
@@ -133,12 +134,12 @@ def test_the_loss_of_an_evaluation_does_not_depend_on_the_processes(launched, na
 @pytest.mark.parametrize("name", ["precomputed", "fsdp precomputed", "zero", "zero precomputed"])
 def test_a_reference_that_is_precomputed_and_shards_change_no_loss(launched, name):
     assert launched[name]["processes"] == 2
-    assert launched[name]["losses"] == pytest.approx(launched["two"]["losses"][:4], rel=1e-6)
+    assert launched[name]["losses"] == pytest.approx(launched["two"]["losses"][:2], rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["fsdp adapters", "zero adapters"])
 def test_sharded_adapters_have_the_losses_of_plain_ones(launched, name):
-    assert launched["adapters"]["losses"][-1] != pytest.approx(launched["two"]["losses"][3], rel=1e-4)
+    assert launched["adapters"]["losses"][-1] != pytest.approx(launched["two"]["losses"][1], rel=1e-6)
     assert launched[name]["losses"] == pytest.approx(launched["adapters"]["losses"], rel=1e-6)
 
 
@@ -154,8 +155,8 @@ def test_fsdp_in_bfloat16_has_the_losses_of_plain_processes(launched):
 
 def test_a_sharded_model_answers_while_it_trains(launched):
     """With three problems for two processes, one of which generates once more for the other."""
-    assert launched["sharded"]["watched"] == launched["zero mixed"]["watched"] == [0, 2, 3]
-    assert launched["zero"]["watched"] == [0, 2, 4]
+    assert launched["sharded"]["watched"] == [0, 2, 3]
+    assert launched["zero"]["watched"] == [0, 2]
 
 
 def test_two_processes_that_are_killed_go_on_from_their_checkpoint(tmp_path, dataset, tiny_model_directory):
@@ -203,7 +204,7 @@ def test_a_sharded_run_resumes_and_saves_whole_weights(launched):
 
 
 def test_zero_resumes_and_saves_whole_weights(launched):
-    assert launched["zero again"]["losses"][-2:] == pytest.approx(launched["zero saved"]["losses"][-2:], rel=1e-6)
+    assert launched["zero again"]["losses"][-1] == pytest.approx(launched["zero saved"]["losses"][-1], rel=1e-6)
     saved, again = weights_of(launched, "zero saved/final"), weights_of(launched, "zero again/final")
     for name, weight in weights_of(launched, "zero/final").items():
         assert not torch.equal(weight, saved[name]), name  # of another optimizer

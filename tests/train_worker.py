@@ -56,7 +56,7 @@ def main(path: str, directory: str, runs: str) -> None:
 
 def train(path: str, directory: Path, name: str, changes: dict) -> None:
     """Train, and write the losses to NAME.json; `resume` is a checkpoint of a run that is named before the slash."""
-    resume, watch = changes.pop("resume", None), changes.pop("watch", False)
+    resume, watch, save = changes.pop("resume", None), changes.pop("watch", False), changes.pop("save", False)
     adapters = LoraConfig(r=2, target_modules=["q_proj", "v_proj"]) if changes.pop("adapters", False) else None
     if "deepspeed" in changes:
         import deepspeed
@@ -78,7 +78,8 @@ def train(path: str, directory: Path, name: str, changes: dict) -> None:
         problems = [Problem(str(number), "How many?", "4", "letters") for number in range(3)]
         trainer.add_callback(AnswerRateCallback(trainer, problems, every_n_steps=2, max_new_tokens=6))
     trainer.train(resume_from_checkpoint=resume and f"{directory}/{resume}")
-    trainer.save_model(f"{directory}/{name}/final")
+    if save:
+        trainer.save_model(f"{directory}/{name}/final")
     if trainer.is_world_process_zero():
         losses = [log["loss"] for log in trainer.state.log_history if "loss" in log]
         watched = [log["step"] for log in trainer.state.log_history if "answers/no_answer_rate" in log]

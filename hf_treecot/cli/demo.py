@@ -1,5 +1,5 @@
-"""The whole pipeline, as short as it gets, offline: the starter model grows trees on new problems, is trained on them,
-and is compared with what it was; then a report.
+"""The whole pipeline, as short as it gets, offline: a small model that can think, but answers at once, grows trees on
+new problems, is trained on them, and is compared with what it was; then a report.
 
     treecot demo                    # minutes on two cores; in runs/demo
     treecot demo --quick            # fewer problems: shows that everything works, not what it is worth
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InvalidInputError
-from ..starter.training import STARTER
+from ..starter.training import HASTY
 from .parser import parse, run
 
 
@@ -42,17 +42,17 @@ def stages(arguments: DemoArguments, directory: Path) -> dict[str, list[str]]:
     dataset, sft, joint, evaluation = (directory / name for name in names)
     commands = {
         "Trees, SFT rows and preference rows": (
-            "build", "--config", "demo", "--num_problems", problems, "--output_dir", directory,
+            "build", "--config", "demo", "--model", HASTY, "--num_problems", problems, "--output_dir", directory,
         ),
         "A picture of a tree": ("draw", "--run", directory),
         "SFT on the longest right chains": (
-            "sft", "--config", "starter", "--model_name_or_path", STARTER, "--dataset", dataset, "--output_dir", sft,
+            "sft", "--config", "starter", "--model_name_or_path", HASTY, "--dataset", dataset, "--output_dir", sft,
         ),
         "Conservative DPO + SFT on the pairs": (
             "joint", "--config", "starter", "--model_name_or_path", sft, "--dataset", dataset, "--output_dir", joint,
         ),
         "Before and after, on other problems": (
-            "evaluate", "--models", STARTER, sft, joint, "--tasks", "letters", "arithmetic", "--problems", "blocks",
+            "evaluate", "--models", HASTY, sft, joint, "--tasks", "letters", "arithmetic", "--problems", "blocks",
             "--num_problems", evaluated, "--output_dir", evaluation, "--output", f"{evaluation}.json",
         ),
         "The report": ("report", "--run", directory),
@@ -83,7 +83,7 @@ def main(args: list[str] | None = None) -> int:
         if code := run(lambda command=command: run_stage(command), "Run the same command again to go on."):
             print(f"error: stage {number} failed: treecot {shlex.join(command)}", file=sys.stderr)
             return code
-    models = [STARTER, str(directory / "sft"), str(directory / "joint_sft_dpo")]
+    models = [HASTY, str(directory / "sft"), str(directory / "joint_sft_dpo")]
     print(
         f"""
 The report:       {directory}/report.md

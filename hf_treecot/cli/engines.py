@@ -27,8 +27,8 @@ class EngineArguments:
     model: str = field(
         default=STARTER,
         metadata={
-            "help": "Hub name or directory of the model that writes; starter: the built-in one. With servers: the "
-            "model that they must serve; by default whatever they do."
+            "help": "Hub name or directory of the model that writes; starter and hasty: built-in ones. With "
+            "servers: the model that they must serve; by default whatever they do."
         },
     )
     critic_model: str | None = field(default=None, metadata={"help": "The model that criticises. Default: the same."})

@@ -30,8 +30,8 @@ class EvaluateArguments:
         default_factory=lambda: ["starter"],
         metadata={
             "help": "Hub names, directories (also of adapters), servers (openai+URL, tgi+URL; with #TOKENIZER at the "
-            "end if it is not that of the model that the server reports); starter: the built-in one. The others are "
-            "compared with the first."
+            "end if it is not that of the model that the server reports); starter and hasty: built-in ones. The "
+            "others are compared with the first."
         },
     )
     tasks: list[str] = field(

@@ -220,7 +220,7 @@ def set_up_model(model: ModelConfig, training: TrainingArguments) -> str:
     Put what was asked of the model into the trainer's configuration, and find the model.
 
     Args:
-        model (`~trl.ModelConfig`): The model; the name `starter` means the built-in one, trained first if need be.
+        model (`~trl.ModelConfig`): The model; the names `starter` and `hasty` mean built-in ones.
         training (`~transformers.TrainingArguments`): A configuration of TRL; changed in place.
 
     Returns:
@@ -242,7 +242,9 @@ def set_up_model(model: ModelConfig, training: TrainingArguments) -> str:
             "`hf auth login`, or set HF_TOKEN"
         )
     if model.model_name_or_path is None:
-        raise InvalidInputError("model_name_or_path is not given: name a model of the Hub, a directory, or starter")
+        raise InvalidInputError(
+            "model_name_or_path is not given: name a model of the Hub, a directory, starter or hasty"
+        )
     path = model_path(model.model_name_or_path)
     try:
         AutoConfig.from_pretrained(path, revision=model.model_revision, trust_remote_code=training.trust_remote_code)
@@ -250,7 +252,7 @@ def set_up_model(model: ModelConfig, training: TrainingArguments) -> str:
         reason = str(error).splitlines()[0]
         raise InvalidInputError(
             f"model_name_or_path={model.model_name_or_path!r} cannot be loaded ({reason}): "
-            "give a Hub name, the directory of a model, or starter"
+            "give a Hub name, the directory of a model, starter or hasty"
         ) from error
     template = getattr(training, "chat_template_path", None)
     tokenizer = AutoTokenizer.from_pretrained(

@@ -16,11 +16,11 @@ from ..mcts.pattern import available_patterns, load_pattern
 from .chains import Segment, write_chain
 from .training import (
     SHARES_OF_TASKS,
-    WEIGHTS,
     StarterRecipe,
     fit,
     keep,
     recipe_hash,
+    shipped_weights,
     starter_model,
 )
 
@@ -93,8 +93,8 @@ def hasty_model(recipe: HastyRecipe | None = None, directory: Path | None = None
     """
     recipe = recipe or HastyRecipe()
     name = f"hasty-{hasty_hash(recipe)}"
-    if directory is None and (WEIGHTS / name).is_dir():
-        return WEIGHTS / name
+    if directory is None and (shipped := shipped_weights(name)):
+        return shipped
     return keep((directory or cache_directory()) / name, lambda unfinished: _train(recipe, unfinished))
 
 

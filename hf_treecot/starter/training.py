@@ -103,9 +103,28 @@ def starter_model(recipe: StarterRecipe | None = None, directory: Path | None = 
     """
     recipe = recipe or StarterRecipe()
     name = f"starter-{recipe_hash(recipe)}"
-    if directory is None and (WEIGHTS / name).is_dir():
-        return WEIGHTS / name
+    if directory is None and (shipped := shipped_weights(name)):
+        return shipped
     return keep((directory or cache_directory()) / name, lambda unfinished: train_starter(recipe, unfinished))
+
+
+def shipped_weights(name: str) -> Path | None:
+    """
+    Where weights are that come with the package; None if it has none of this name.
+
+    Raises:
+        InvalidInputError: Some of them are missing.
+    """
+    path = WEIGHTS / name
+    if not path.is_dir():
+        return None
+    for file in ("config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"):
+        if not (path / file).is_file() or not (path / file).stat().st_size:
+            raise InvalidInputError(
+                f"the weights in {str(path)!r} are broken ({file} is missing or empty): reinstall hf-treecot, or "
+                "train them again with treecot starter --train"
+            )
+    return path
 
 
 def keep(path: Path, train: Callable[[Path], None]) -> Path:
