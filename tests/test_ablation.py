@@ -31,7 +31,7 @@ def test_table_and_plot_over_seeds(tmp_path):
     assert [row["accuracy"] for row in rows] == [0.75, 0.0]
     lines = ladder(rows).splitlines()
     assert lines[0] == "|  | letters, greedy |"
-    assert lines[2].startswith("| starter | 75 % [25–100] (12 % [0–")
+    assert lines[2].startswith("| before training | 75 % [25–100] (12 % [0–")
     assert lines[3] == "| SFT, trees | 0 % [0–0] (100 % [100–100]) |"
     plot(rows, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

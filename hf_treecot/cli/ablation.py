@@ -1,4 +1,4 @@
-"""The paper's ablation on the starter model: what each part of the method does to accuracy and to the no-answer rate.
+"""The paper's ablation on a built-in model: what each part of the method does to accuracy and to the no-answer rate.
 
     treecot ablation --seeds 2             # some minutes a seed on two cores
     treecot ablation --stages base sft dpo # a part of it; sft is where the preference stages start
@@ -41,7 +41,7 @@ TEMPERATURES = (0.0, 1.0)
 class AblationArguments:
     """How large it is, and which stages."""
 
-    model: str = field(default="starter", metadata={"help": "Hub name or directory; starter: the built-in one."})
+    model: str = field(default="hasty", metadata={"help": "Hub name or directory; starter, hasty: built-in ones."})
     seeds: int = field(default=2, metadata={"help": "How many seeds."})
     num_problems: int = field(default=50, metadata={"help": "Problems of each kind whose trees are trained on."})
     num_evaluated: int = field(default=100, metadata={"help": "Held-out problems of each kind."})

@@ -27,7 +27,7 @@ PLAIN = {"epsilon": 0.0, "mask_shared_prefix": False}
 CONSERVATIVE = {"epsilon": 0.1, "mask_shared_prefix": False}
 MASKED = {"epsilon": 0.1, "mask_shared_prefix": True}
 STAGES = {
-    "base": Stage("starter"),
+    "base": Stage("before training"),
     "sft_best_of_n": Stage("SFT, best of N, equal tokens", "sft", "best_of_n", after="base"),
     "sft": Stage("SFT, trees", "sft", "longest", after="base"),
     "dpo": Stage("+ DPO", "cdpo", "random", PLAIN),

@@ -25,7 +25,7 @@ COMMANDS = {  # name -> what it does; the module of the same name has `main(args
     "space": "the Gradio app: explore trees, judge them, talk to the models",
     "publish": "a dataset, a model or a Space -> the Hub",
     "starter": "where the built-in models are, or train them again",
-    "ablation": "the paper's ladder of objectives on the starter model, with seeds and intervals",
+    "ablation": "the paper's ladder of objectives on a built-in model, with seeds and intervals",
     "configs": "the packaged YAML configurations",
 }
 
