@@ -22,13 +22,13 @@ from hf_treecot.errors import InvalidInputError
 from hf_treecot.evaluation.outputs import answer_all
 from hf_treecot.mcts.pattern import available_patterns, load_pattern
 from hf_treecot.problems.generators import generate_problems
+from hf_treecot.starter.built_in import model_path
 from hf_treecot.starter.chains import write_chain
 from hf_treecot.starter.drills import adding, counting, placing
 from hf_treecot.starter.hasty import HastyRecipe, hasty_examples, hasty_hash, hasty_model
 from hf_treecot.starter.training import (
     WEIGHTS,
     StarterRecipe,
-    model_path,
     recipe_hash,
     shipped_weights,
     starter_model,

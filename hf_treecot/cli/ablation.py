@@ -25,7 +25,7 @@ from ..hub.dataset import DatasetWriter, load_trees
 from ..mcts.tree import Tree
 from ..problems.loading import load_problems
 from ..selection.selector import SelectionConfig, Selector
-from ..starter.training import model_path
+from ..starter.built_in import model_path
 from . import advantage, cdpo, joint, redi, sft
 from .ablation_stages import STAGES, TABLES, Stage
 from .build import BuildSettings, build

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InvalidInputError
-from ..starter.training import HASTY
+from ..starter.built_in import HASTY
 from .parser import parse, run
 
 

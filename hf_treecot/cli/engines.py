@@ -13,7 +13,7 @@ from ..engines.engine import Engine
 from ..engines.pool import EnginePool, PoolConfig
 from ..engines.server import ServerOptions, check_url
 from ..errors import InvalidInputError
-from ..starter.training import BUILT_IN, STARTER, model_path
+from ..starter.built_in import BUILT_IN, STARTER, model_path
 
 
 ENGINES = ("local", "tgi", "openai")

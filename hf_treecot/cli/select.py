@@ -14,7 +14,7 @@ from ..errors import InvalidInputError
 from ..hub.dataset import load_trees
 from ..reports.build_summary import print_report
 from ..selection.selector import SelectionConfig, Selector
-from ..starter.training import model_path
+from ..starter.built_in import model_path
 from .parser import parse, run
 
 

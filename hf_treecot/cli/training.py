@@ -23,7 +23,7 @@ from ..hub.dataset import dataset_directory, load_trees
 from ..hub.push import push_model
 from ..problems.loading import load_problems
 from ..selection.advantages import advantage_rows
-from ..starter.training import model_path
+from ..starter.built_in import model_path
 from ..trainers.callbacks import AnswerRateCallback, LogProbabilityAlarm
 from ..trainers.sft_data import check_completions
 from ..trainers.trl_compat import save_without_pushing

@@ -18,7 +18,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from packaging.requirements import Requirement
 
 from ..errors import InvalidInputError
-from ..starter.training import BUILT_IN
+from ..starter.built_in import BUILT_IN
 from .dataset import FEATURES, dataset_directory, load_trees, read_tables
 from .dataset_card import TreeStatistics, inline, write_card
 from .evaluation_results import read_results

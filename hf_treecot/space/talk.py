@@ -23,7 +23,7 @@ from ..evaluation.search_answers import search_answers, votes
 from ..mcts.pattern import load_pattern
 from ..mcts.search import SearchConfig
 from ..mcts.tree import Tree
-from ..starter.training import model_path
+from ..starter.built_in import model_path
 from ..verifiers.diagnostics import answer_thought
 from ..verifiers.extraction import final_answer
 

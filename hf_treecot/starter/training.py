@@ -23,9 +23,6 @@ from .tokenizer import CHAT_TEMPLATE
 
 
 WEIGHTS = Path(__file__).parent / "weights"
-STARTER = "starter"  # what users call it, where a model is asked for
-HASTY = "hasty"  # the one that answers at once; see `hasty`
-BUILT_IN = {STARTER: "hf_treecot/starter", HASTY: "hf_treecot/hasty"}  # what records and cards call them
 SHARE_OF_DRILLS_LATER = 0.1  # so that they are not forgotten
 SHARES_OF_TASKS = {letters: 0.45, arithmetic: 0.3, blocks: 0.25}  # letters are the hardest
 
@@ -147,15 +144,6 @@ def keep(path: Path, train: Callable[[Path], None]) -> Path:
         if template.read_text(encoding="utf-8") != CHAT_TEMPLATE:  # trained by an earlier version
             write_atomically(template, CHAT_TEMPLATE)
     return path
-
-
-def model_path(name: str) -> str:
-    """Where the model that a user names is loaded from: `starter` and `hasty` are built in."""
-    if name == HASTY:
-        from .hasty import hasty_model
-
-        return str(hasty_model())
-    return str(starter_model()) if name == STARTER else name
 
 
 def train_starter(recipe: StarterRecipe, output_dir: Path) -> None:
