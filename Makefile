@@ -29,9 +29,9 @@ quick: install
 space: install
 	$(BIN)/treecot space $(SPACE)
 
-# Three processes, since tests often wait: a file's tests stay together, which share what is slow to make.
+# Two processes: a file's tests stay together, since they share what is slow to make.
 test: install browser
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # Everything but browsers, servers and training, in less than a minute.
 test-fast: install
