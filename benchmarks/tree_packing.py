@@ -62,18 +62,17 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def make_model(arguments):
+def make_model(hidden_size: int | None, num_layers: int, size: str | None = None, device: str = "cpu"):
     """The starter model, or a larger one with random weights, the same ones every time; made where it is trained."""
     import torch
     from transformers import AutoModelForCausalLM, Qwen2Config
 
     from hf_treecot.starter.training import starter_model
 
-    size, width = getattr(arguments, "size", None), arguments.hidden_size
-    if size is None and width is None:
+    if size is None and hidden_size is None:
         return AutoModelForCausalLM.from_pretrained(starter_model())
-    heads = (width or 0) // 64
-    shape = SIZES[size] if size else (width, 3 * width, arguments.num_layers, heads, heads)
+    heads = (hidden_size or 0) // 64
+    shape = SIZES[size] if size else (hidden_size, 3 * hidden_size, num_layers, heads, heads)
     names = (
         "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
     )  # fmt: skip
@@ -84,7 +83,7 @@ def make_model(arguments):
         tie_word_embeddings=True,
     )  # fmt: skip
     torch.manual_seed(0)
-    with torch.device(getattr(arguments, "device", "cpu")):
+    with torch.device(device):
         return AutoModelForCausalLM.from_config(config)
 
 
@@ -157,7 +156,7 @@ def measure(variant: str, rows: list, arguments, results) -> None:
         "TRL DPOTrainer": (DPOTrainer, DPOConfig, {}),
         "padded": (CDPOTrainer, CDPOConfig, {"tree_packing": "off"}),
     }.get(variant, (CDPOTrainer, CDPOConfig, {"tree_packing": "on"}))
-    is_packed = "tree_packing" in extra and extra["tree_packing"] == "on"
+    is_packed = extra.get("tree_packing") == "on"
 
     class Clock(TrainerCallback):
         """Times every step, without what counting takes."""
@@ -193,7 +192,8 @@ def measure(variant: str, rows: list, arguments, results) -> None:
             return super().compute_loss(model, inputs, *args, **kwargs)
 
     clock = Clock()
-    model, reference = make_model(arguments), make_model(arguments)
+    shape = (arguments.hidden_size, arguments.num_layers, arguments.size)
+    model, reference = make_model(*shape, arguments.device), make_model(*shape, arguments.device)
     if variant == "flex":
         for each in (model, reference):
             each.set_attn_implementation("flex_attention")  # which the trainer reads as: of trees
@@ -256,7 +256,8 @@ def main() -> None:
     arguments.row_batch_size = arguments.row_batch_size or arguments.batch_size
     tokenizer = starter_tokenizer()
     trees = [] if arguments.tokens else list(load_trees(arguments.run))
-    parameters = make_model(arguments).num_parameters()
+    shape = (arguments.hidden_size, arguments.num_layers, arguments.size)
+    parameters = make_model(*shape, arguments.device).num_parameters()
     print(f"{parameters:,} parameters, {arguments.threads} thread(s), {arguments.batch_size} pairs a step\n")
     columns = (
         "pairs", "variant", "s/step", "slowest", "unique tokens/s", "limit", "against TRL", "of the limit",

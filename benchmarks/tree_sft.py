@@ -64,7 +64,7 @@ def measure(is_packed: bool, rows: list, arguments, results) -> None:
 
     clock = Clock()
     trainer = Counting(
-        make_model(arguments),
+        make_model(arguments.hidden_size, arguments.num_layers),
         args=TreeSFTConfig(
             output_dir=tempfile.mkdtemp(), per_device_train_batch_size=arguments.batch_size, bf16=False, use_cpu=True,
             max_steps=arguments.steps + 1, report_to="none", disable_tqdm=True, save_strategy="no", max_length=None,

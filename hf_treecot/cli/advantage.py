@@ -21,9 +21,10 @@ def kinds() -> tuple[type, ...]:
 
 def train(script, training, model) -> None:
     """Train on the `trees` configuration; the arguments are instances of [`kinds`]."""
+    from ..trainers import TreeAdvantageTrainer
     from .training import train_on_trees
 
-    train_on_trees(script, training, model)
+    train_on_trees(TreeAdvantageTrainer, script, training, model)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -139,7 +139,7 @@ def parse(
         if unknown:
             raise InvalidInputError(_not_known(unknown[0], parser))
         for value in parsed:
-            _check_values(value)
+            _check_values(value, parser)
     except IndexError:
         fail("--config needs the path of a YAML file, or the name of a packaged one (treecot configs lists them)")
     except OSError as error:
@@ -151,28 +151,28 @@ def parse(
 
 def _check_keys(content: Any, path: str, parser: CommandParser) -> None:
     """What TRL's parser would obey, or stumble over."""
+    known = {action.dest for action in parser._actions}
     for key in content if isinstance(content, dict) else ():
         if not isinstance(key, str):
             raise InvalidInputError(f"config {path!r}: the key {key!r:.50} is no text: write the name of an argument")
         if key == "env":  # would set variables of the environment, LD_PRELOAD among them
             raise InvalidInputError(f"config {path!r}: env is no argument: set environment variables in your shell")
-        if key not in {action.dest for action in parser._actions}:
+        if key not in known:
             raise InvalidInputError(f"config {path!r}: {_not_known(f'--{key}', parser).replace('--', '', 1)}")
 
 
-def _check_values(arguments: Any) -> None:
+def _check_values(arguments: Any, parser: CommandParser) -> None:
     """What no command can use: numbers that are none, and names that are empty."""
-    ours = {name for owner in type(arguments).__mro__ if _is_ours(owner) for name in inspect.get_annotations(owner)}
     defaults = {field.name: field.default for field in fields(arguments)}
-    for name, value in vars(arguments).items():
-        texts = value if isinstance(value, list | tuple) else [value]
-        if name in {"output_dir", *ours} and value != defaults.get(name):
-            for text in texts:
-                if isinstance(text, str) and not text.strip():
-                    raise InvalidInputError(f"{name}={text!r} is empty: give it a value, or leave it out")
-        for number in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(number, float) and not math.isfinite(number):
-                raise InvalidInputError(f"{name}={number} is out of range: it must be a finite number")
+    for name, given in vars(arguments).items():
+        # What an empty text means to a library is its own affair.
+        is_ours = name == "output_dir" or (name in parser._owners and _is_ours(parser._owners[name]))
+        may_be_empty = not is_ours or given == defaults.get(name)
+        for value in given if isinstance(given, list | tuple) else [given]:
+            if isinstance(value, str) and not value.strip() and not may_be_empty:
+                raise InvalidInputError(f"{name}={value!r} is empty: give it a value, or leave it out")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InvalidInputError(f"{name}={value} is out of range: it must be a finite number")
 
 
 def _not_known(word: str, parser: CommandParser) -> str:

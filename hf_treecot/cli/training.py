@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -60,37 +61,39 @@ class ScriptArguments:
 
 def train_on_pairs(trainer_class, script: ScriptArguments, training: TrainingArguments, model: ModelConfig) -> None:
     """Train on the `preference` configuration with a trainer of pairs, as [`~trainers.CDPOTrainer`]."""
-    check_numbers(script, training)
-    problems = watched_problems(script)
-    rows = load_rows(script, "preference")
-    name = set_up_model(model, training)
-    claim_output(training, name, rows)
-    trainer = trainer_class(name, args=training, train_dataset=rows, peft_config=get_peft_config(model))
-    train(trainer, script, problems)
+    _train_on(lambda: load_rows(script, "preference"), trainer_class, script, training, model)
 
 
 def train_on_chains(trainer_class, script: ScriptArguments, training: TrainingArguments, model: ModelConfig) -> None:
     """Train on the `sft` configuration with a trainer of right chains, as [`~trl.SFTTrainer`]."""
+
+    def check(trainer: Trainer, rows: Dataset) -> None:
+        check_completions(rows, trainer.processing_class, training.max_length)
+
+    _train_on(lambda: load_rows(script, "sft"), trainer_class, script, training, model, check)
+
+
+def train_on_trees(trainer_class, script: ScriptArguments, training: TrainingArguments, model: ModelConfig) -> None:
+    """Train on all verified chains of the `trees` configuration, as [`~trainers.TreeAdvantageTrainer`] does."""
+    _train_on(lambda: load_advantages(script), trainer_class, script, training, model)
+
+
+def _train_on(
+    load: Callable[[], Dataset],
+    trainer_class,
+    script: ScriptArguments,
+    training: TrainingArguments,
+    model: ModelConfig,
+    check: Callable[[Trainer, Dataset], None] = lambda trainer, rows: None,
+) -> None:
+    """Everything is read and checked before a model is loaded, and the rows once more, by `check`, after."""
     check_numbers(script, training)
     problems = watched_problems(script)
-    rows = load_rows(script, "sft")
+    rows = load()
     name = set_up_model(model, training)
     claim_output(training, name, rows)
     trainer = trainer_class(name, args=training, train_dataset=rows, peft_config=get_peft_config(model))
-    check_completions(rows, trainer.processing_class, training.max_length)
-    train(trainer, script, problems)
-
-
-def train_on_trees(script: ScriptArguments, training: TrainingArguments, model: ModelConfig) -> None:
-    """Train on all verified chains of the `trees` configuration with [`~trainers.TreeAdvantageTrainer`]."""
-    from ..trainers.tree_advantage import TreeAdvantageTrainer
-
-    check_numbers(script, training)
-    problems = watched_problems(script)
-    rows = load_advantages(script)
-    name = set_up_model(model, training)
-    claim_output(training, name, rows)
-    trainer = TreeAdvantageTrainer(name, training, train_dataset=rows, peft_config=get_peft_config(model))
+    check(trainer, rows)
     train(trainer, script, problems)
 
 

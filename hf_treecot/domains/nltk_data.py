@@ -9,6 +9,14 @@ import nltk
 from ..files import cache_directory
 
 
+def data_directory() -> Path:
+    """A directory of ours, where nltk looks for its data from now on."""
+    directory = cache_directory() / "nltk_data"
+    if str(directory) not in nltk.data.path:
+        nltk.data.path.append(str(directory))
+    return directory
+
+
 def install_punkt() -> None:
     """
     Make sure that nltk finds its English sentence splitter (`punkt_tab`).
@@ -16,9 +24,7 @@ def install_punkt() -> None:
     Raises:
         ImportError: It is not there, and neither is the package that brings it.
     """
-    directory = cache_directory() / "nltk_data"
-    if str(directory) not in nltk.data.path:
-        nltk.data.path.append(str(directory))
+    directory = data_directory()
     try:
         nltk.data.find("tokenizers/punkt_tab/english/")
         return

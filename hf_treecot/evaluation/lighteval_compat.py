@@ -28,7 +28,6 @@ from huggingface_hub import constants
 from packaging.requirements import Requirement
 
 from ..errors import InvalidInputError
-from ..files import cache_directory
 
 
 TINY_BENCHMARKS = "lighteval.tasks.tasks.tiny_benchmarks"
@@ -69,13 +68,10 @@ def prepare() -> None:
 
 
 def _keep_from_downloading_punkt() -> None:
-    import nltk
+    from ..domains.nltk_data import data_directory
 
-    directory = cache_directory() / "nltk_data"
     for name in ("punkt", "punkt_tab"):
-        (directory / "tokenizers" / name).mkdir(parents=True, exist_ok=True)
-    if str(directory) not in nltk.data.path:
-        nltk.data.path.append(str(directory))
+        (data_directory() / "tokenizers" / name).mkdir(parents=True, exist_ok=True)
 
 
 def download_path() -> Path:

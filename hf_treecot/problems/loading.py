@@ -71,8 +71,6 @@ def load_problems(
                 )
         return list(generate_problems(source, 100 if limit is None else limit, seed))
     dataset = load_rows(source, split, config_name)
-    if len(dataset) == 0:
-        raise InvalidInputError(f"problems {source!r}: it holds no rows; give a source with at least one problem")
     how = _format(source, format, columns, dataset, verifier)
     if how.evaluation_only and not allow_evaluation_only:
         raise InvalidInputError(

@@ -44,9 +44,7 @@ def load_rows(source: str, split: str, config_name: str | None = None):
             raise
         reason = " ".join(str(error).split())
         if "corresponds to no data" in reason:
-            raise InvalidInputError(
-                f"problems {source!r}: it holds no rows; give a source with at least one problem"
-            ) from error
+            raise _empty(source) from error
         raise InvalidInputError(f"problems {source!r}: it cannot be loaded with split={split!r} ({reason})") from error
     finally:
         if not bars:
@@ -54,10 +52,16 @@ def load_rows(source: str, split: str, config_name: str | None = None):
 
 
 def _checked(dataset, source: str):
-    """A dataset whose rows can be read: Arrow cuts names at a NUL character, and then finds no such column."""
+    """A dataset with rows that can be read: Arrow cuts names at a NUL character, and then finds no such column."""
+    if len(dataset) == 0:
+        raise _empty(source)
     if "\\x00" in repr(dataset.features):
         raise InvalidInputError(f"problems {source!r}: the name of a column holds a NUL character; rename it")
     return dataset
+
+
+def _empty(source: str) -> InvalidInputError:
+    return InvalidInputError(f"problems {source!r}: it holds no rows; give a source with at least one problem")
 
 
 def _load(source: str, path: Path, split: str, config_name: str | None):

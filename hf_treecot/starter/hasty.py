@@ -8,19 +8,18 @@ import hashlib
 import json
 import random
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from ..errors import InvalidInputError
-from ..files import cache_directory
 from ..mcts.pattern import available_patterns, load_pattern
 from .chains import Segment, write_chain
 from .training import (
     SHARES_OF_TASKS,
     StarterRecipe,
+    find_or_train,
     fit,
-    keep,
     recipe_hash,
-    shipped_weights,
     starter_model,
 )
 
@@ -92,10 +91,7 @@ def hasty_model(recipe: HastyRecipe | None = None, directory: Path | None = None
         `Path`: A directory that `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained` take.
     """
     recipe = recipe or HastyRecipe()
-    name = f"hasty-{hasty_hash(recipe)}"
-    if directory is None and (shipped := shipped_weights(name)):
-        return shipped
-    return keep((directory or cache_directory()) / name, lambda unfinished: _train(recipe, unfinished))
+    return find_or_train(f"hasty-{hasty_hash(recipe)}", directory, partial(_train, recipe))
 
 
 def _train(recipe: HastyRecipe, output_dir: Path) -> None:

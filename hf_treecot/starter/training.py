@@ -11,6 +11,7 @@ import random
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ..domains import arithmetic, blocks, letters
@@ -99,10 +100,7 @@ def starter_model(recipe: StarterRecipe | None = None, directory: Path | None = 
         `Path`: A directory that `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained` take.
     """
     recipe = recipe or StarterRecipe()
-    name = f"starter-{recipe_hash(recipe)}"
-    if directory is None and (shipped := shipped_weights(name)):
-        return shipped
-    return keep((directory or cache_directory()) / name, lambda unfinished: train_starter(recipe, unfinished))
+    return find_or_train(f"starter-{recipe_hash(recipe)}", directory, partial(train_starter, recipe))
 
 
 def shipped_weights(name: str) -> Path | None:
@@ -124,16 +122,21 @@ def shipped_weights(name: str) -> Path | None:
     return path
 
 
-def keep(path: Path, train: Callable[[Path], None]) -> Path:
+def find_or_train(name: str, directory: Path | None, train: Callable[[Path], None]) -> Path:
     """
-    A model in its place, trained there once, however many processes ask for it.
+    A built-in model in its place, trained there once, however many processes ask for it.
 
     Args:
-        path (`Path`): Where it is, or goes.
+        name (`str`): What it is and the hash of its recipe.
+        directory (`Path`, *optional*): Where it is, or goes. Default: the weights of the package, if it has them, and
+            [`cache_directory`] otherwise.
         train (`Callable[[Path], None]`): Trains it into a directory, and goes on from what is there.
     """
     from filelock import FileLock
 
+    if directory is None and (shipped := shipped_weights(name)):
+        return shipped
+    path = (directory or cache_directory()) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         if not (path / "config.json").is_file():

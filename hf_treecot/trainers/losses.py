@@ -1,4 +1,4 @@
-"""The objectives of the trainers on pairs: plain functions of figures that are already summed over tokens."""
+"""The objectives of the trainers: plain functions of figures of pairs, or of tokens."""
 
 import math
 

@@ -10,6 +10,7 @@ import torch
 
 from ..errors import InvalidInputError
 from .model_card import MASKED_THOUGHT_PAPER
+from .packing_config import check_config
 from .tree_sft import TreeSFTConfig, TreeSFTTrainer
 from .trl_compat import describe, tokenizer_of
 
@@ -90,11 +91,10 @@ class MaskedThoughtTrainer(TreeSFTTrainer):
     ```
     """
 
+    config_class = MaskedThoughtConfig
+
     def __init__(self, model, args: MaskedThoughtConfig, *others, **kwargs):
-        if not isinstance(args, MaskedThoughtConfig):
-            raise InvalidInputError(
-                f"args is a {type(args).__name__}: {type(self).__name__} needs a MaskedThoughtConfig"
-            )
+        check_config(self, args)
         if args.mask_thoughts:
             method = f"SFT with masked thoughts (probability {args.mask_thoughts:g})"
             describe(self, method, MASKED_THOUGHT_PAPER, ["trl", "sft", "masked-thought"])

@@ -1,8 +1,9 @@
-"""What the configurations of all trainers that pack trees have in common."""
+"""What the trainers that pack trees, and their configurations, have in common."""
 
 from dataclasses import dataclass, field
 
 from ..errors import InvalidInputError
+from .trl_compat import name_of
 
 
 @dataclass
@@ -34,6 +35,39 @@ class TreePackingConfig:
             raise InvalidInputError(f"tree_packing={self.tree_packing!r} is unknown: use auto, on or off")
         if self.max_tokens_per_batch is not None and self.max_tokens_per_batch < 1:
             raise InvalidInputError(f"max_tokens_per_batch={self.max_tokens_per_batch} must be at least 1")
+
+
+def default_config(trainer, model):
+    """
+    The configuration of a trainer that is given none: into a directory named after the model and the configuration.
+
+    Args:
+        trainer (`~transformers.Trainer`): With a `config_class`.
+        model (`str` or `~transformers.PreTrainedModel`): What it is to train.
+    """
+    return trainer.config_class(f"{name_of(model)}-{trainer.config_class.__name__.removesuffix('Config')}")
+
+
+def check_config(trainer, args) -> None:
+    """
+    Raises:
+        InvalidInputError: `args` is not of the trainer's `config_class`.
+    """
+    if not isinstance(args, trainer.config_class):
+        raise InvalidInputError(
+            f"args is a {type(args).__name__}: {type(trainer).__name__} needs a {trainer.config_class.__name__}"
+        )
+
+
+def has_no_wish_for_attention(model, args) -> bool:
+    """
+    Whether the fastest attention may be chosen: the trainer loads the model, and nobody asked for an implementation.
+
+    Args:
+        model (`str` or `~transformers.PreTrainedModel`): What the trainer was given.
+        args (`~trl.SFTConfig` or `~trl.DPOConfig`): Of the trainer.
+    """
+    return isinstance(model, str) and not (args.model_init_kwargs or {}).get("attn_implementation")
 
 
 def arguments_obstacle(args, aux_loss_enabled: bool) -> str | None:

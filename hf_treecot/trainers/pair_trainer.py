@@ -10,14 +10,20 @@ from trl import DPOTrainer
 
 from ..errors import InvalidInputError
 from .model_card import add_training_sections
-from .packing_config import arguments_obstacle, keep_batches_whole
+from .packing_config import (
+    arguments_obstacle,
+    check_config,
+    default_config,
+    has_no_wish_for_attention,
+    keep_batches_whole,
+)
 from .pair_config import PairConfig
 from .precision import check_trainable_weights
 from .preference_data import check_rows, check_tokens
 from .tree_batches import TreeCollator, first_pairs
 from .tree_packing import packing_obstacle
 from .tree_scores import FIELDS, TokenScores, score_tree, see_trees
-from .trl_compat import DPOTrainerHooks, attention_of, name_arguments, name_of, tree_loader
+from .trl_compat import DPOTrainerHooks, attention_of, name_arguments, tree_loader
 
 
 logger = logging.get_logger(__name__)
@@ -75,21 +81,15 @@ class PairTrainer(DPOTrainerHooks):
 
     def __init__(self, model, ref_model=None, args: PairConfig | None = None, *others, **kwargs):
         kwargs = name_arguments(DPOTrainer, 3, others, kwargs)
-        args = self.default_config(model) if args is None else args
-        if not isinstance(args, self.config_class):
-            raise InvalidInputError(
-                f"args is a {type(args).__name__}: {type(self).__name__} needs a {self.config_class.__name__}"
-            )
+        args = default_config(self, model) if args is None else args
+        check_config(self, args)
         if kwargs.get("compute_metrics") is not None:
             raise InvalidInputError("compute_metrics is not supported: no logits are built; use a callback")
         if isinstance(kwargs.get("train_dataset"), Dataset) and not len(kwargs["train_dataset"]):
             raise InvalidInputError("the train dataset is empty: select more pairs, or give another split")
         keep_batches_whole(args)
         self._own_collator = kwargs.get("data_collator") is not None
-        # Loaded here with no wish for an attention implementation: then the fastest may be chosen.
-        self._may_choose_attention = isinstance(model, str) and not (args.model_init_kwargs or {}).get(
-            "attn_implementation"
-        )
+        self._may_choose_attention = has_no_wish_for_attention(model, args)
         self.is_packing: bool | None = None  # not decided yet
         self._longest_row = 0  # tokens
         self._evaluated: list[torch.Tensor] = []  # of a batch the sum of losses, and its pairs
@@ -114,10 +114,6 @@ class PairTrainer(DPOTrainerHooks):
         if not self.is_packing or limit is None or not self._longest_row:
             return batch_size
         return max(1, min(batch_size, limit // (2 * self._longest_row)))
-
-    def default_config(self, model) -> PairConfig:
-        """The configuration of a trainer that is given none."""
-        return self.config_class(f"{name_of(model)}-{self.config_class.__name__.removesuffix('Config')}")
 
     def decide_packing(self) -> None:
         """Whether batches are packed; called as soon as the model is there."""

@@ -8,6 +8,7 @@ import torch
 from ..errors import InvalidInputError
 from .losses import redi_loss
 from .model_card import REDI_PAPER
+from .packing_config import default_config
 from .pair_config import IGNORED, PairConfig
 from .pair_trainer import PairTrainer
 
@@ -72,7 +73,7 @@ class REDITrainer(PairTrainer):
     def __init__(self, model, ref_model=None, args: REDIConfig | None = None, *others, **kwargs):
         if ref_model is not None:
             raise InvalidInputError("ref_model is given, but REDI has no reference: leave it out")
-        args = self.default_config(model) if args is None else args
+        args = default_config(self, model) if args is None else args
         args.precompute_ref_log_probs = True  # TRL then holds no reference; `prepare_reference` computes nothing
         try:
             super().__init__(model, None, args, *others, **kwargs)

@@ -16,8 +16,9 @@ from trl import SFTTrainer
 from ..errors import InvalidInputError
 from .losses import advantage_score
 from .model_card import TREE_RL_PAPER
+from .packing_config import check_config, default_config
 from .tree_sft import TreeSFTConfig, TreeSFTTrainer
-from .trl_compat import describe, name_arguments, name_of
+from .trl_compat import ModelCardFacts, name_arguments
 
 
 logger = logging.get_logger(__name__)
@@ -49,7 +50,7 @@ class TreeAdvantageConfig(TreeSFTConfig):
             raise InvalidInputError(f"clip={self.clip} is out of range: it must be above 0 and below 1")
 
 
-class TreeAdvantageTrainer(TreeSFTTrainer):
+class TreeAdvantageTrainer(ModelCardFacts, TreeSFTTrainer):
     """
     Trains on all verified chains of trees at once, each thought weighed by its advantage; see [`advantage_score`].
 
@@ -76,16 +77,16 @@ class TreeAdvantageTrainer(TreeSFTTrainer):
     ```
     """
 
+    config_class = TreeAdvantageConfig
+
     method = "weighted SFT on all chains of trees by the advantages of thoughts"
+    paper = TREE_RL_PAPER
     tags: ClassVar[list[str]] = ["trl", "sft", "tree-advantage", "tree-cot"]
 
     def __init__(self, model, args: TreeAdvantageConfig | None = None, *others, **kwargs):
         kwargs = name_arguments(SFTTrainer, 2, others, kwargs)
-        args = TreeAdvantageConfig(f"{name_of(model)}-TreeAdvantage") if args is None else args
-        if not isinstance(args, TreeAdvantageConfig):
-            raise InvalidInputError(
-                f"args is a {type(args).__name__}: {type(self).__name__} needs a TreeAdvantageConfig"
-            )
+        args = default_config(self, model) if args is None else args
+        check_config(self, args)
         if kwargs.get("processing_class") is None:
             kwargs["processing_class"] = AutoTokenizer.from_pretrained(
                 model if isinstance(model, str) else model.config.name_or_path
@@ -94,7 +95,6 @@ class TreeAdvantageTrainer(TreeSFTTrainer):
             if isinstance(kwargs.get(name), Dataset):
                 kwargs[name] = tokenize_thoughts(kwargs[name], kwargs["processing_class"], args.max_length, name)
         args.remove_unused_columns = False  # TRL knows no weights
-        describe(self, self.method, TREE_RL_PAPER, self.tags)
         super().__init__(model, args, **kwargs)
         self.data_collator = _WeightCollator(self.data_collator)
 

@@ -171,7 +171,8 @@ def _attend_in_blocks(query, key, value, blocks: Blocks, scaling: float | None, 
         blocks.masks,
         strict=True,
     )
-    return torch.cat([_attend(*piece, scaling, softcap) for piece in pieces], 2)
+    with kernels_for_any_length():
+        return torch.cat([_attend(*piece, scaling, softcap) for piece in pieces], 2)
 
 
 def attend_as_tree(model, plan: TreePlan) -> dict:
@@ -202,8 +203,7 @@ def _attend(query, key, value, mask, scaling: float | None, softcap: float | Non
     groups = query.shape[1] // key.shape[1]
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
     if softcap is None:
-        with kernels_for_any_length():
-            return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
+        return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
     scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     scores = softcap * torch.tanh(scores / softcap)
     weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1, dtype=torch.float32)

@@ -9,12 +9,19 @@ from transformers.utils import logging
 from trl import SFTConfig, SFTTrainer
 
 from ..errors import InvalidInputError
-from .packing_config import TreePackingConfig, arguments_obstacle, keep_batches_whole
+from .packing_config import (
+    TreePackingConfig,
+    arguments_obstacle,
+    check_config,
+    default_config,
+    has_no_wish_for_attention,
+    keep_batches_whole,
+)
 from .precision import check_trainable_weights
 from .tree_batches import ChainCollator, split_chain
 from .tree_packing import packing_obstacle
 from .tree_scores import score_tree, see_trees
-from .trl_compat import as_fused_output, name_arguments, name_of, tree_loader
+from .trl_compat import as_fused_output, name_arguments, tree_loader
 
 
 logger = logging.get_logger(__name__)
@@ -68,14 +75,15 @@ class TreeSFTTrainer(SFTTrainer):
     ```
     """
 
+    config_class = TreeSFTConfig
+
     def __init__(self, model, args: TreeSFTConfig | None = None, *others, **kwargs):
         kwargs = name_arguments(SFTTrainer, 2, others, kwargs)
-        args = TreeSFTConfig(f"{name_of(model)}-TreeSFT") if args is None else args
-        if not isinstance(args, TreeSFTConfig):
-            raise InvalidInputError(f"args is a {type(args).__name__}: {type(self).__name__} needs a TreeSFTConfig")
+        args = default_config(self, model) if args is None else args
+        check_config(self, args)
         own_collator = kwargs.get("data_collator") is not None
         keep_batches_whole(args)
-        may_choose_attention = isinstance(model, str) and not (args.model_init_kwargs or {}).get("attn_implementation")
+        may_choose_attention = has_no_wish_for_attention(model, args)
         super().__init__(model, args, **kwargs)
         check_trainable_weights(self)
         obstacle = "there is a data_collator of your own" if own_collator else self.packing_obstacle()
