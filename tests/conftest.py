@@ -31,7 +31,9 @@ def pytest_addoption(parser):
 # Files by what makes them slow, for `make test-fast`.
 MARKS = {
     "browser": ("test_space_browser", "test_space_hub"),
-    "servers": ("test_builder", "test_cli_engines", "test_docs", "test_hub", "test_sharding", "test_pool"),
+    "servers": (
+        "test_builder", "test_cli_engines", "test_docs", "test_hub", "test_sharding", "test_pool", "test_server_engines",
+    ),
     "training": (
         "test_ablation", "test_callbacks", "test_cdpo_trainer", "test_cli_training", "test_cli_evaluate",
         "test_masked_thought", "test_quickstart", "test_redi", "test_starter", "test_training_runs",

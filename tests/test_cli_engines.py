@@ -225,8 +225,8 @@ def test_the_recipe_on_a_server(tmp_path, tokenizer):
 def test_the_starter_model_on_a_server_of_its_own(kind, tmp_path):
     """As the README puts it behind a loopback server, to try the rest of it."""
     with spawn(kind) as (url, _):
-        args = ["--engine", kind, "--servers", url, "--tokenizer", "starter", "--num_problems", "1"]
-        built = recipe("--config", "demo", "--output_dir", "run", *args, cwd=tmp_path)
+        args = ["--engine", kind, "--servers", url, "--tokenizer", "starter", "--output_dir", "run"]
+        built = recipe("--config", "demo", *args, "--num_problems", "1", "--num_simulations", "8", cwd=tmp_path)
     assert built.returncode == 0, built.stderr
     trees = list(load_trees(tmp_path / "run"))
     assert len(trees) == 3

@@ -217,7 +217,7 @@ def test_tokens_of_the_starter(engine):
 @pytest.mark.parametrize("temperature", [0.7, 1.0])
 @pytest.mark.parametrize("generator", TASKS)
 async def test_it_is_partly_competent(engine, generator, temperature):
-    problems = list(generate_problems(generator, 200, seed=123))
+    problems = list(generate_problems(generator, 100, seed=123))
     requests = [
         Request(engine.render_chat([{"role": "user", "content": p.prompt}]), ("</answer>",), 400, temperature, 1.0, i)
         for i, p in enumerate(problems)

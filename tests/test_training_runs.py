@@ -53,10 +53,9 @@ def test_a_run_resumes_with_the_same_losses(tmp_path):
 def launch(path, directory, num_processes, runs):
     """Runs of one launch, one after the other: starting processes takes longer than they do."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd(), "DS_ACCELERATOR": "cpu"}
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={num_processes}", "-m",
-        "tests.train_worker", path, str(directory), json.dumps(runs),
-    ]  # fmt: skip
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={num_processes}"]
+    launcher = launcher if num_processes > 1 else []
+    command = [sys.executable, *launcher, "-m", "tests.train_worker", path, str(directory), json.dumps(runs)]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     of_first = "\n".join(line for line in result.stderr.splitlines() if line.startswith("[rank0]"))
     assert result.returncode == 0, of_first[-3000:]
