@@ -304,6 +304,7 @@ async def test_a_cancelled_check_leaves_the_pool_usable():
         assert (await pool.verify(r"\boxed{3}", problem("3", "letters"))).reward == 1.0
 
 
+@pytest.mark.servers  # it waits for seconds
 def test_a_hung_worker_whose_parent_is_killed_ends_itself(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(
@@ -325,6 +326,7 @@ def test_a_hung_worker_whose_parent_is_killed_ends_itself(tmp_path):
     worker.wait(timeout=20)
 
 
+@pytest.mark.servers  # it waits for seconds
 async def test_a_real_expression_that_never_ends_is_killed():
     async with VerifierPool(time_limit=1.5) as pool:
         with pytest.raises(VerifierError, match="checking took more than 1.5 s, so it was killed"):
