@@ -23,6 +23,7 @@ import resource
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from unittest import mock
@@ -58,6 +59,7 @@ def parse_arguments():
     parser.add_argument("--num_layers", type=int, default=6, help="its layers")
     parser.add_argument("--size", choices=SIZES, help="instead: the shape of a Qwen2.5 of this size, random weights")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
+    parser.add_argument("--at_once", action="store_true", help="all variants side by side: for machines of many cores")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to train")
     return parser.parse_args()
 
@@ -227,8 +229,8 @@ def measure(variant: str, rows: list, arguments, results) -> None:
     results.put({"seconds": seconds[1:], "first": seconds[0], "peak": peak, "loss": loss, **counts})
 
 
-def measure_apart(variant: str, rows: list, arguments) -> dict:
-    """[`measure`], and nothing of it left behind."""
+def measure_apart(variant: str, rows: list, arguments) -> Callable[[], dict]:
+    """[`measure`], begun in a process of its own; what is returned waits for its results."""
     if arguments.device == "cuda":  # whose memory is counted by torch: a process of its own would load all again
         import torch
 
@@ -236,15 +238,19 @@ def measure_apart(variant: str, rows: list, arguments) -> dict:
         measure(variant, rows, arguments, results)
         gc.collect()
         torch.cuda.empty_cache()
-        return results.get()
+        return results.get
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     process = context.Process(target=measure, args=(variant, rows, arguments, results))
     process.start()
-    process.join()
-    if process.exitcode:
-        raise SystemExit(f"{variant} failed: see above")
-    return results.get()
+
+    def wait() -> dict:
+        process.join()
+        if process.exitcode:
+            raise SystemExit(f"{variant} failed: see above")
+        return results.get()
+
+    return wait
 
 
 def main() -> None:
@@ -272,8 +278,9 @@ def main() -> None:
             made = range((arguments.steps + 2) * (arguments.batch_size if choice == "one_per_tree" else 1))
             rows = [row for seed in made for row in made_up_rows(arguments.tokens, choice, seed)]
         baseline = None
-        for variant in arguments.variants:
-            result = measure_apart(variant, rows, arguments)
+        begun = [measure_apart(variant, rows, arguments) for variant in arguments.variants if arguments.at_once]
+        for number, variant in enumerate(arguments.variants):
+            result = (begun[number] if begun else measure_apart(variant, rows, arguments))()
             # Steps of the variants hold different pairs: seconds are compared per token of their rows.
             total = sum(result["seconds"])
             baseline = baseline or total / result["row"]
