@@ -1,10 +1,14 @@
+import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from transformers import AutoTokenizer
 
 from hf_treecot.cli import ablation
 from hf_treecot.evaluation.comparison import ladder, plot
+from hf_treecot.hub.dataset import load_trees, read_tables
 from hf_treecot.selection.selector import SelectionConfig, Selector
 
 from .test_builder import small_build
@@ -54,6 +58,23 @@ def test_the_chosen_chain_of_a_pair(choice, expected):
     (row,) = pairs(choice, 0)
     assert thoughts_of(row, "chosen") == expected
     assert thoughts_of(row, "rejected") == ["other plan", "x y"]
+
+
+def test_pairs_at_branchings_are_all_that_selection_finds(tmp_path, tiny_model_directory):
+    asyncio.run(small_build(tmp_path / "trees"))
+    settings = SimpleNamespace(engines=SimpleNamespace(model=tiny_model_directory))
+    directory = ablation.training_rows(tmp_path, ablation.STAGES["branchings"], 0, settings)
+    rows = [row for table in read_tables(directory, "preference") for row in table.to_pylist()]
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_directory)
+    selector = Selector.of_tokenizer(tokenizer, SelectionConfig(preference="one_per_branching"))
+    expected = [row for tree in load_trees(tmp_path / "trees") for row in selector.select_preferences(tree)]
+    assert [(row["chosen"], row["rejected"]) for row in rows] == [(row["chosen"], row["rejected"]) for row in expected]
+    assert len(rows) > len({row["tree_id"] for row in rows}) > 1  # one for every branching, not for every tree
+    assert "branchings" in ablation.TABLES["Other selections and objectives (+ …: after SFT, trees)"]
+
+
+def test_five_seeds_are_the_default():
+    assert ablation.AblationArguments().seeds == 5
 
 
 def test_a_random_chosen_chain_depends_on_the_seed_alone():

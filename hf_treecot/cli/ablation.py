@@ -1,6 +1,6 @@
 """The paper's ablation on a built-in model: what each part of the method does to accuracy and to the no-answer rate.
 
-    treecot ablation --seeds 2             # some minutes a seed on two cores
+    treecot ablation --seeds 2             # instead of 5; some minutes a seed on two cores
     treecot ablation --stages base sft dpo # a part of it; sft is where the preference stages start
 
 Every seed grows trees of its own on problems of its own and trains on them; all are evaluated on the same held-out
@@ -24,6 +24,7 @@ from ..files import write_atomically
 from ..hub.dataset import DatasetWriter, load_trees
 from ..mcts.tree import Tree
 from ..problems.loading import load_problems
+from ..selection.chains import PREFERENCE_CHOICES
 from ..selection.selector import SelectionConfig, Selector
 from ..starter.built_in import model_path
 from . import advantage, cdpo, joint, redi, sft
@@ -42,7 +43,7 @@ class AblationArguments:
     """How large it is, and which stages."""
 
     model: str = field(default="hasty", metadata={"help": "Hub name or directory; starter, hasty: built-in ones."})
-    seeds: int = field(default=2, metadata={"help": "How many seeds."})
+    seeds: int = field(default=5, metadata={"help": "How many seeds."})
     num_problems: int = field(default=50, metadata={"help": "Problems of each kind whose trees are trained on."})
     num_evaluated: int = field(default=100, metadata={"help": "Held-out problems of each kind."})
     max_new_tokens: int = field(default=512, metadata={"help": "Tokens of an answer."})
@@ -125,8 +126,13 @@ def training_rows(run: Path, stage: Stage, seed: int, settings: BuildSettings) -
     tokenizer = AutoTokenizer.from_pretrained(model_path(settings.engines.model))
 
     if kind == "preference":
-        selector = Selector.of_tokenizer(tokenizer, SelectionConfig(preference="one_per_right_chain"))
-        rows = pairs(trees, selector, stage.rows, seed)
+        of_selection = stage.rows in PREFERENCE_CHOICES  # else of all right chains one a tree is chosen, by its length
+        config = SelectionConfig(preference=stage.rows if of_selection else "one_per_right_chain")
+        selector = Selector.of_tokenizer(tokenizer, config)
+        if of_selection:
+            rows = [row for tree in trees for row in selector.select_preferences(tree)]
+        else:
+            rows = pairs(trees, selector, stage.rows, seed)
     elif stage.rows == "best_of_n":
         num_tokens = sum(tree.statistics["generated_tokens"] for tree in trees)
         rows = sample_best_of_n([tree.problem for tree in trees], num_tokens, settings)

@@ -11,7 +11,8 @@ class Stage:
     Args:
         label (`str`): What the table says.
         trainer (`str`): Recipe that trains it.
-        rows (`str`): The right chain that is imitated or preferred; `"trees"` are all chains.
+        rows (`str`): The right chain that is imitated or preferred, or a way to select pairs; `"trees"` are all
+            chains.
         options (`dict`): What differs from the recipe's configuration for the starter model.
         after (`str`): The stage that it starts from.
     """
@@ -49,6 +50,13 @@ STAGES = {
     },
     "sft_masked": Stage("SFT, masked thoughts", "sft", "longest", {"mask_thoughts": 0.2}, after="base"),
     "redi": Stage("+ REDI", "redi", "shortest"),
+    # A tree has about four such pairs: half an epoch sees as many as the two epochs of + masking.
+    "branchings": Stage(
+        "+ masking, pairs at branchings",
+        "joint",
+        "one_per_branching",
+        {**MASKED, "alpha": 1.0, "num_train_epochs": 0.5},
+    ),
     # Two fifths of an epoch: about as many unique tokens as SFT sees.
     "advantage": Stage("advantages", "advantage", "trees", {"num_train_epochs": 0.4}, after="base"),
     "advantage_epoch": Stage("advantages, an epoch", "advantage", "trees", {"num_train_epochs": 1.0}, after="base"),
@@ -66,6 +74,7 @@ TABLES = {
     ],
     "Length of the chain, SFT (SFT, trees is the longest)": ["sft_shortest", "sft_medium", "sft"],
     "Other selections and objectives (+ …: after SFT, trees)": [
-        "sft", "sft_pruned", "sft_by_difficulty", "sft_masked", "redi", "advantage", "advantage_epoch", "sft_advantage"
+        "sft", "sft_pruned", "sft_by_difficulty", "sft_masked", "masking", "branchings", "redi",
+        "advantage", "advantage_epoch", "sft_advantage",
     ],
 }  # fmt: skip

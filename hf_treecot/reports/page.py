@@ -1,4 +1,4 @@
-"""One page about a run, `report.md`: what was built, how training went, what that did to the model.
+"""One page about a run, `report.md`: what models answer, a tree, a pair, what training did, and all figures.
 
 This module only shows what recipes have left in the run's directory; it must not compute anything that others need.
 Texts of models are untrusted: they go through [`~dataset_card.inline`] or [`~dataset_card.fenced`].
@@ -14,8 +14,11 @@ from typing import Any
 from ..building.builder import BuildReport
 from ..errors import InvalidInputError
 from ..hub.dataset import load_trees
-from ..hub.dataset_card import TreeStatistics, draw_lengths, example, inline, listed
+from ..hub.dataset_card import TreeStatistics, draw_lengths, inline, listed
+from . import story
 from .build_summary import summary
+from .evaluated import Evaluated, read_evaluation, read_outputs
+from .pair import pair_sections
 
 
 logger = logging.getLogger(__name__)
@@ -44,14 +47,20 @@ def write_report(run: Path) -> Path:
     """
     report = _report(run / "report.json")
     statistics = TreeStatistics.of(load_trees(run, on_malformed=logger.warning))
+    evaluated = read_evaluation(run, statistics.settings)
     states = sorted(run.glob("*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
     histories = {path.parent.name: _history(path) for path in states}
     sections = [
         f"# {inline(run.name)}: from problems to a model",
+        *story.lead(evaluated, report.selection),
+        *story.what_models_answer(evaluated, read_outputs(run, evaluated)),
+        *_tree(run),
+        *pair_sections(run, statistics),
+        *_evaluation(run, evaluated),
+        *story.what_it_shows(evaluated, statistics.settings),
         *_trees(run, report, statistics),
-        *_example(statistics),
         *_training(run, histories),
-        *_evaluation(run),
+        *_all_figures(run, evaluated),
         *_next(run, list(histories)),
     ]
     page = run / "report.md"
@@ -94,23 +103,26 @@ def _report(path: Path) -> BuildReport:
     return BuildReport(**{name: value for name, value in record.items() if name in known})
 
 
+def _tree(run: Path) -> list[str]:
+    if not (run / "tree.png").is_file():
+        return []
+    return [
+        "## A tree",
+        "![One of the trees: right answers in green, wrong ones in red](tree.png)",
+        "Every thought with its kind, visits N and mean reward v/N; the wider a line, the more often it was taken.",
+    ]
+
+
 def _trees(run: Path, report: BuildReport, statistics: TreeStatistics) -> list[str]:
     lines = [f"| {name.strip()} | {value} |" for name, value in summary(report) if name not in OF_THE_LAST_RUN]
     lines += [f"| thoughts: {inline(kind)} | {count} |" for kind, count in statistics.kinds.most_common()]
     lines += [f"| left out: {inline(reason)} | {count} |" for reason, count in sorted(report.rejections.items())]
     settings = [f"| {inline(name)} | {listed(values)} |" for name, values in sorted(statistics.settings.items())]
-    sections = ["## Trees", _table(("", ""), lines), _table(("setting", "value"), settings)]
-    if (run / "tree.png").is_file():
-        sections.append("![One of the trees: right answers in green, wrong ones in red](tree.png)")
+    sections = ["## All trees", _table(("", ""), lines), _table(("setting", "value"), settings)]
     path = run / "report" / "chains.png"
     if name := draw_lengths(statistics.lengths, "generated tokens of a chain", path):
         sections.append(f"![How long right and wrong chains are]({name})")
     return sections
-
-
-def _example(statistics: TreeStatistics) -> list[str]:
-    texts = example(statistics.example)
-    return ["## A right and a wrong chain of one problem", *texts.values()] if texts else []
 
 
 def _training(run: Path, histories: Mapping[str, list[dict[str, Any]]]) -> list[str]:
@@ -148,18 +160,29 @@ def _draw_training(histories: Mapping[str, list[dict[str, Any]]], path: Path) ->
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
-def _evaluation(run: Path) -> list[str]:
+def _evaluation(run: Path, evaluated: Evaluated) -> list[str]:
+    sections = story.before_and_after(evaluated, run) or _table_of_evaluation(run)
+    if not sections:
+        return []
+    # Without steps, or where sampling and search are compared too, there is more to see than in the picture of steps.
+    if (run / "evaluation" / "plot.png").is_file() and (not evaluated.parents or evaluated.decodings > 1):
+        sections.append("![Accuracy against no-answer rate](evaluation/plot.png)")
+    return ["## Before and after, on held-out problems", *sections]
+
+
+def _all_figures(run: Path, evaluated: Evaluated) -> list[str]:
+    table = _table_of_evaluation(run) if evaluated.rows else []  # else it stands above
+    return ["## All figures of the evaluation", *table] if table else []
+
+
+def _table_of_evaluation(run: Path) -> list[str]:
     table = run / "evaluation" / "table.md"
     if not table.is_file():
         return []
-    sections = [
-        "## Before and after, on held-out problems",
+    return [
         table.read_text(encoding="utf-8").strip(),
-        "Percent, with 95 % bootstrap intervals over problems; difference and p value are against the first model.",
+        "Percent, with 95 % bootstrap intervals over problems; difference and p value: against the first model.",
     ]
-    if (run / "evaluation" / "plot.png").is_file():
-        sections.append("![Accuracy against no-answer rate](evaluation/plot.png)")
-    return sections
 
 
 def _next(run: Path, stages: list[str]) -> list[str]:
