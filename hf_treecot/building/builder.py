@@ -188,7 +188,7 @@ def select_again(trees: Iterable[Tree], selector: Selector, output_dir: Path, so
 
 
 def _write_report(report: BuildReport, output_dir: Path) -> None:
-    (output_dir / "report.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    write_atomically(output_dir / "report.json", json.dumps(asdict(report), indent=2) + "\n")
 
 
 @dataclass
