@@ -31,7 +31,7 @@ def test_table_and_plot_over_seeds(tmp_path):
         {"base": figures([1, 1, 0, 0], [0, 0, 0, 1]), "sft": figures([0, 0, 0, 0], [1, 1, 1, 1])},
         {"base": figures([1, 1, 1, 1], [0, 0, 0, 0]), "sft": figures([0, 0, 0, 0], [1, 1, 1, 1])},
     ]
-    rows = ablation.rows_of(["base", "sft"], by_seed)
+    rows = ablation.rows_of_stages(["base", "sft"], by_seed)
     assert [row["accuracy"] for row in rows] == [0.75, 0.0]
     lines = ladder(rows).splitlines()
     assert lines[0] == "|  | letters, greedy |"

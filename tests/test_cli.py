@@ -30,6 +30,7 @@ SLOW = (
     "redi",
     "advantage",
     "ablation",
+    "evolve",
     "build",
     "draw",
     "publish",

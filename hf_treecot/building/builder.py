@@ -11,6 +11,7 @@ import os
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -132,25 +133,18 @@ async def build_trees(
     check_unique(problems)
     run = describe_run(problems, patterns, engines, config)
     claim_directory(output_dir, run)
-    lock = FileLock(output_dir / "run.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise InvalidInputError(
-            f"output_dir={str(output_dir)!r} is in use by another process: wait for it, or choose another directory"
-        ) from error
-    journal = Journal(output_dir / "journal.sqlite")
     started = time.perf_counter()
     report = BuildReport()
-    try:
-        journaled = {role: JournaledEngine(engine, journal) for role, engine in engines.items()}
-        build = _Build(patterns, journaled, verify, config, journal, report, run)
-        await build.grow(problems)
-        records = (record for p in problems if (record := journal.find_tree(p.problem_id)) is not None)
-        write_dataset(records, selector, output_dir / "dataset", report)
-    finally:
-        journal.close()
-        lock.release()
+    with locked(output_dir):
+        journal = Journal(output_dir / "journal.sqlite")
+        try:
+            journaled = {role: JournaledEngine(engine, journal) for role, engine in engines.items()}
+            build = _Build(patterns, journaled, verify, config, journal, report, run)
+            await build.grow(problems)
+            records = (record for p in problems if (record := journal.find_tree(p.problem_id)) is not None)
+            write_dataset(records, selector, output_dir / "dataset", report)
+        finally:
+            journal.close()
     report.seconds, report.journal_seconds = time.perf_counter() - started, journal.seconds
     report.asked, report.replayed = journal.asked, journal.replayed
     _write_report(report, output_dir)
@@ -188,7 +182,7 @@ def select_again(trees: Iterable[Tree], selector: Selector, output_dir: Path, so
 
 
 def _write_report(report: BuildReport, output_dir: Path) -> None:
-    (output_dir / "report.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    write_atomically(output_dir / "report.json", json.dumps(asdict(report), indent=2) + "\n")
 
 
 @dataclass
@@ -323,6 +317,27 @@ def claim_directory(output_dir: Path, run: dict) -> None:
             )
         return
     write_atomically(path, json.dumps(run, indent=2) + "\n")
+
+
+@contextmanager
+def locked(output_dir: Path) -> Iterator[None]:
+    """
+    Keep a run's directory from other processes until the end of the block.
+
+    Raises:
+        InvalidInputError: Another process is at it.
+    """
+    lock = FileLock(output_dir / "run.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InvalidInputError(
+            f"output_dir={str(output_dir)!r} is in use by another process: wait for it, or choose another directory"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _differences(old: dict, new: dict) -> str:

@@ -19,7 +19,6 @@ from ..base import Problem
 from ..building.builder import claim_directory
 from ..errors import InvalidInputError
 from ..evaluation.comparison import ladder, plot
-from ..evaluation.statistics import estimate
 from ..files import write_atomically
 from ..hub.dataset import DatasetWriter, load_trees
 from ..mcts.tree import Tree
@@ -27,11 +26,11 @@ from ..problems.loading import load_problems
 from ..selection.chains import PREFERENCE_CHOICES
 from ..selection.selector import SelectionConfig, Selector
 from ..starter.built_in import model_path
-from . import advantage, cdpo, joint, redi, sft
 from .ablation_stages import STAGES, TABLES, Stage
 from .build import BuildSettings, build
 from .parser import parse
 from .parser import run as run_command
+from .stages import check_counts, load_engine, outcomes, rows_of, train, tree_settings
 
 
 SOURCES = ("letters", "arithmetic")
@@ -49,20 +48,6 @@ class AblationArguments:
     max_new_tokens: int = field(default=512, metadata={"help": "Tokens of an answer."})
     stages: list[str] = field(default_factory=lambda: list(STAGES), metadata={"help": f"Of {', '.join(STAGES)}."})
     output_dir: str = field(default="runs/ablation", metadata={"help": "Where everything goes."})
-
-
-def tree_settings(arguments: AblationArguments, run: Path, seed: int) -> BuildSettings:
-    """How trees are grown: as in the demo."""
-    changes = ["--num_problems", str(arguments.num_problems), "--seed", str(1000 + seed), "--output_dir", str(run)]
-    config = ["--config", "build/demo", "--model", arguments.model]
-    return BuildSettings(*parse("build", BuildSettings.kinds(), None, [*config, *changes]))
-
-
-def load_engine(model: str):
-    """A model in this process."""
-    from ..engines.local import LocalEngine
-
-    return LocalEngine.from_pretrained(model_path(model))
 
 
 def sample_best_of_n(problems: list[Problem], num_tokens: int, settings: BuildSettings) -> list[dict]:
@@ -146,74 +131,23 @@ def training_rows(run: Path, stage: Stage, seed: int, settings: BuildSettings) -
     return directory
 
 
-def train_stage(run: Path, name: str, seed: int, settings: BuildSettings) -> Path | str:
+def train_stage(run: Path, name: str, seed: int, settings: BuildSettings) -> str:
     """Train a stage by its recipe, unless it is trained; the directory of its model."""
-    stage, directory = STAGES[name], run / "models" / name
+    stage = STAGES[name]
     if not stage.trainer:
         return model_path(settings.engines.model)
-    if (directory / "trainer_state.json").is_file():  # what is saved last
-        return directory
-    module = {"sft": sft, "cdpo": cdpo, "joint": joint, "redi": redi, "advantage": advantage}[stage.trainer]
-    options = {
-        "model_name_or_path": train_stage(run, stage.after, seed, settings),
-        "dataset": run / "trees" if stage.rows == "trees" else training_rows(run, stage, seed, settings),
-        "output_dir": directory,
-        "seed": seed,
-        "save_strategy": "no",
-        "disable_tqdm": True,
-        **stage.options,
-    }
-    config = ["--config", f"{stage.trainer}/starter"]
-    changes = [text for key, value in options.items() for text in (f"--{key}", str(value))]
-    script, training, model = parse(stage.trainer, module.kinds(), None, [*config, *changes])
-    script.watch = []
-    module.train(script, training, model)
-    return directory
-
-
-def evaluate_stage(arguments: AblationArguments, model: Path | str, seed: int) -> list[dict]:
-    """Right or not and answered or not, for every held-out problem, greedy and sampled."""
-    from ..evaluation.outputs import answer_all
-
-    engine = load_engine(str(model))
-    figures = []
-    for source in SOURCES:
-        problems = load_problems(source, limit=arguments.num_evaluated, seed=99)
-        for temperature in TEMPERATURES:
-            outputs = answer_all(
-                problems, engine, max_new_tokens=arguments.max_new_tokens, temperature=temperature, seed=seed
-            )
-            figures.append(
-                {
-                    "task": source,
-                    "decoding": "sample" if temperature else "greedy",
-                    "accuracy": [int(output.reward == 1) for output in outputs],
-                    "no_answer_rate": [int(bool(output.no_answer)) for output in outputs],
-                    "tokens": [output.tokens for output in outputs],
-                }
-            )
-    engine.close()
-    return figures
-
-
-def rows_of(names: list[str], by_seed: list[dict[str, list[dict]]]) -> list[dict]:
-    """Rows of figures over all seeds, as [`~evaluation.comparison.rows_of`] makes of one evaluation."""
-    rows = []
-    for name in names:
-        for condition, first in enumerate(by_seed[0][name]):
-            row = {"model": STAGES[name].label, "task": first["task"], "decoding": first["decoding"]}
-            for figure in ("accuracy", "no_answer_rate", "tokens"):
-                outcomes = [[[value] for value in seed[name][condition][figure]] for seed in by_seed]
-                found = estimate(outcomes)
-                row |= {figure: found.value, f"{figure}_low": found.low, f"{figure}_high": found.high}
-            rows.append({**row, "count": len(first["accuracy"])})
-    return rows
+    before = train_stage(run, stage.after, seed, settings)
+    dataset = run / "trees" if stage.rows == "trees" else training_rows(run, stage, seed, settings)
+    return str(train(stage.trainer, before, dataset, run / "models" / name, seed=seed, **stage.options))
 
 
 def run_seed(arguments: AblationArguments, seed: int) -> dict[str, list[dict]]:
     """The figures of all stages with one seed."""
     run = Path(arguments.output_dir) / f"seed-{seed}"
-    settings = tree_settings(arguments, run / "trees", seed)
+    settings = tree_settings(
+        run / "trees", model=arguments.model, num_problems=arguments.num_problems, seed=1000 + seed
+    )
+    problems = {source: load_problems(source, limit=arguments.num_evaluated, seed=99) for source in SOURCES}
     figures = {}
     for name in arguments.stages:
         path = run / "figures" / f"{name}.json"
@@ -221,19 +155,25 @@ def run_seed(arguments: AblationArguments, seed: int) -> dict[str, list[dict]]:
             if not (run / "trees" / "dataset").is_dir():
                 asyncio.run(build(settings))
             model = train_stage(run, name, seed, settings)
-            write_atomically(path, json.dumps(evaluate_stage(arguments, model, seed)))
+            found = outcomes(
+                model, problems, temperatures=TEMPERATURES, max_new_tokens=arguments.max_new_tokens, seed=seed
+            )
+            write_atomically(path, json.dumps(found))
             print(f"seed {seed}: {name} is done")
         figures[name] = json.loads(path.read_text())
     return figures
+
+
+def rows_of_stages(names: list[str], by_seed: list[dict[str, list[dict]]]) -> list[dict]:
+    """Rows of figures of stages, over all seeds."""
+    return [row for name in names for row in rows_of(STAGES[name].label, [seed[name] for seed in by_seed])]
 
 
 def ablation(arguments: AblationArguments) -> str:
     """Run what is missing; the tables."""
     if unknown := [name for name in arguments.stages if name not in STAGES]:
         raise InvalidInputError(f"stages={unknown[0]!r} is unknown: use some of {', '.join(STAGES)}")
-    for name in ("seeds", "num_problems", "num_evaluated", "max_new_tokens"):
-        if getattr(arguments, name) < 1:
-            raise InvalidInputError(f"{name}={getattr(arguments, name)} is out of range: it must be at least 1")
+    check_counts(arguments, ("seeds", "num_problems", "num_evaluated", "max_new_tokens"))
     directory = Path(arguments.output_dir)
     fixed = {name: value for name, value in asdict(arguments).items() if name not in ("seeds", "stages", "output_dir")}
     claim_directory(directory, {"settings": fixed})
@@ -241,10 +181,10 @@ def ablation(arguments: AblationArguments) -> str:
     text = ""
     for title, names in TABLES.items():
         if names := [name for name in names if name in by_seed[0]]:
-            text += f"### {title}\n\n{ladder(rows_of(names, by_seed))}\n"
+            text += f"### {title}\n\n{ladder(rows_of_stages(names, by_seed))}\n"
     (directory / "table.md").write_text(text, encoding="utf-8")
     names = [name for name in TABLES["Ladder"] if name in by_seed[0]]
-    plot(rows_of(names, by_seed), directory / "ablation.png")
+    plot(rows_of_stages(names, by_seed), directory / "ablation.png")
     return text
 
 

@@ -26,6 +26,7 @@ COMMANDS = {  # name -> what it does; the module of the same name has `main(args
     "publish": "a dataset, a model or a Space -> the Hub",
     "starter": "where the built-in models are, or train them again",
     "ablation": "the paper's ladder of objectives on a built-in model, with seeds and intervals",
+    "evolve": "rounds of trees and training, each with the model of the round before",
     "configs": "the packaged YAML configurations",
 }
 

@@ -168,6 +168,34 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def plot_progress(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """
+    Draw accuracy and no-answer rate from model to model, each of which came of the one before it.
+
+    Args:
+        rows (`Sequence[dict]`): As of [`rows_of`], in the order of the models; a line is drawn for every task.
+        path (`Path`): A picture; its ending says of which kind.
+    """
+    from matplotlib.figure import Figure
+
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, name, title in ((left, "accuracy", "accuracy"), (right, "no_answer_rate", "no answer")):
+        for number, task in enumerate(tasks):
+            of_task = [row for row in rows if row["task"] == task]
+            # Side by side, or their intervals would hide each other.
+            places = [models.index(row["model"]) + 0.05 * (number - (len(tasks) - 1) / 2) for row in of_task]
+            whiskers = [[_whiskers(row, name)[side][0] for row in of_task] for side in (0, 1)]
+            values = [100 * row[name] for row in of_task]
+            axes.errorbar(places, values, yerr=whiskers, marker="o", capsize=2, label=task)
+        axes.set(ylabel=f"{title} (%)", ylim=(-3, 103))
+        axes.set_xticks(range(len(models)), models)
+    left.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
 _PARTS = ((1 / 8, "test@tokens/8"), (1 / 4, "test@tokens/4"), (1 / 2, "test@tokens/2"), (1, "test@tokens"))
 
 
