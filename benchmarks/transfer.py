@@ -21,7 +21,8 @@ from pathlib import Path
 
 from before_after import treecot
 
-from hf_treecot.cli.ablation import AblationArguments, load_engine, sample_best_of_n, tree_settings
+from hf_treecot.cli.ablation import sample_best_of_n
+from hf_treecot.cli.stages import load_engine, tree_settings
 from hf_treecot.evaluation.outputs import answer_all
 from hf_treecot.evaluation.statistics import estimate
 from hf_treecot.hub.dataset import DatasetWriter, load_trees
@@ -127,7 +128,7 @@ def main() -> None:
         "build", "demo", model=STARTER, problems=["arithmetic"], num_problems=max(arguments.trees), seed=17,
         output_dir=run / "trees",
     )  # fmt: skip
-    settings = tree_settings(AblationArguments(model=STARTER), run / "trees", 0)
+    settings = tree_settings(run / "trees", model=STARTER)
     problems = load_problems("arithmetic", limit=arguments.num_evaluated, seed=991)
     students = {"hasty": HASTY, "from scratch": str(train_direct(run / "from-scratch", arguments.num_steps))}
     print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}", flush=True)

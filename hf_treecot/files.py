@@ -32,6 +32,7 @@ def write_atomically(path: Path, text: str) -> None:
             directory, not in it: a directory that another file claims holds nothing before that.
         text (`str`): Its content.
     """
+    path = path.absolute()  # a file of the working directory has a directory with a name, too
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.parent.with_name(f"{path.parent.name}.{path.name}.unfinished")
     unfinished.write_text(text, encoding="utf-8")

@@ -1,9 +1,11 @@
 """Files that anyone may have written."""
 
+from pathlib import Path
+
 import pytest
 
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.files import read_yaml
+from hf_treecot.files import read_yaml, write_atomically
 
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -36,3 +38,11 @@ def test_anchors_alone_and_everything_else_are_read(tmp_path):
     path = tmp_path / "good.yaml"
     path.write_text("a: &a [1, 2.5, true, null]\nb: {c: text}\n")
     assert read_yaml(path) == {"a": [1, 2.5, True, None], "b": {"c": "text"}}
+
+
+def test_a_file_is_whole_or_not_there_in_the_working_directory_too(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    write_atomically(Path("run.json"), "{}")
+    assert Path("run.json").read_text() == "{}"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["run", "run.json"]
