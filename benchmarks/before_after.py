@@ -1,81 +1,89 @@
 """A built-in model before training, after SFT, and after SFT and the joint objective, on held-out problems.
 
     python benchmarks/before_after.py
+    python benchmarks/before_after.py --model starter
 
-Every seed grows trees of its own on problems of its own, and trains on them; all are evaluated on the same problems.
-Everything is done by `treecot`, with its configurations for the starter model.
+Every seed grows trees of its own on problems of its own, and trains on them; all are evaluated on the same problems,
+which no setting was chosen on. Intervals and differences are over seeds and problems. Everything is done by the
+recipes' configurations for the starter model. Run it again after an interruption: what exists is not made again.
 """
 
 import argparse
+import asyncio
 import json
-import statistics
-import subprocess
 import sys
 from pathlib import Path
 
-
-def treecot(name: str, config: str | None, **arguments) -> None:
-    """Run a command; what it says is shown only if it fails."""
-    command = [sys.executable, "-m", "hf_treecot.cli.main", name]
-    if config:
-        command += ["--config", config]
-    for key, value in arguments.items():
-        command += [f"--{key}", *(map(str, value) if isinstance(value, list) else [str(value)])]
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode:
-        sys.exit(result.stderr)
+from hf_treecot.cli.build import build
+from hf_treecot.cli.stages import outcomes, rows_of, train, tree_settings
+from hf_treecot.evaluation.statistics import estimate
+from hf_treecot.files import write_atomically
+from hf_treecot.problems.loading import load_problems
 
 
-def figures(model: str, run: Path, seed: int, num_problems: int) -> list[dict]:
-    """Build and train with one seed; a row of figures for every stage, source of problems and temperature."""
-    treecot("build", "demo", model=model, output_dir=run, seed=7 + seed)
-    treecot(
-        "sft", "starter", model_name_or_path=model, dataset=run / "dataset", output_dir=run / "sft", seed=seed,
-        num_watched=4,
-    )  # fmt: skip
-    treecot(
-        "joint", "starter", model_name_or_path=run / "sft", dataset=run / "dataset",
-        output_dir=run / "joint", seed=seed, num_watched=4,
-    )  # fmt: skip
-    rows = []
-    for temperature in (0.0, 1.0):
-        directory = run / f"evaluation-{temperature}"
-        path = directory / "evaluation.json"
+HELD_OUT_SEED = 20_261
+KINDS = ("arithmetic", "letters", "blocks")
+STEPS = (("base", "sft"), ("sft", "joint"), ("base", "joint"))
+
+
+def run_seed(model: str, run: Path, seed: int, problems: dict) -> dict[str, list[dict]]:
+    """Build and train with one seed; what each of the three models answers."""
+    if not (run / "trees" / "report.json").is_file():
+        asyncio.run(build(tree_settings(run / "trees", model=model, seed=7 + seed)))
+    found = {}
+    for name in ("base", "sft", "joint"):
+        path = run / f"{name}.json"
         if not path.is_file():
-            models = [model, run / "sft", run / "joint"]
-            decoding = {"decoding": "sample", "k": 1, "temperature": temperature, "top_p": 1.0} if temperature else {}
-            treecot(
-                "evaluate", None, models=models, tasks=["letters", "arithmetic"], problems=["blocks"], seed=seed,
-                num_problems=num_problems, output_dir=directory, **decoding,
-            )  # fmt: skip
-        for row in json.loads(path.read_text()):
-            rows.append({**row, "problems": row["task"], "temperature": temperature})
-    return rows
+            trained = model
+            if name != "base":
+                trained = str(train("sft", model, run / "trees", run / "models" / "sft", seed=seed))
+            if name == "joint":
+                trained = str(train("joint", trained, run / "trees", run / "models" / "joint", seed=seed))
+            answered = outcomes(trained, problems, temperatures=(0.0, 1.0), max_new_tokens=512, seed=seed)
+            write_atomically(path, json.dumps(answered))
+        found[name] = json.loads(path.read_text())
+    return found
+
+
+def percent(found, sign: str = "") -> str:
+    """A value and its interval."""
+    return f"{100 * found.value:{sign}.0f} [{100 * found.low:{sign}.0f}, {100 * found.high:{sign}.0f}]"
 
 
 def main() -> None:
-    """Run all seeds and print the table."""
+    """Run all seeds and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="hasty", help="Which: hasty or starter.")
+    parser.add_argument("--model", default="hasty", help="Which: hasty or starter, or a directory.")
     parser.add_argument("--seeds", type=int, default=3, help="How many seeds.")
     parser.add_argument("--num_problems", type=int, default=200, help="Held-out problems of each kind.")
+    parser.add_argument("--kinds", nargs="+", default=KINDS, help="Kinds of held-out problems.")
     parser.add_argument("--output_dir", type=Path, default=Path("runs/before_after"), help="Where the runs go.")
     arguments = parser.parse_args()
-    rows = []
+    problems = {
+        kind: load_problems(kind, limit=arguments.num_problems, seed=HELD_OUT_SEED) for kind in arguments.kinds
+    }
+    by_seed = []
     for seed in range(arguments.seeds):
-        rows += figures(arguments.model, arguments.output_dir / f"seed-{seed}", seed, arguments.num_problems)
+        by_seed.append(run_seed(arguments.model, arguments.output_dir / f"seed-{seed}", seed, problems))
         print(f"seed {seed} is done", file=sys.stderr)
-    print("| model | problems | temperature | accuracy | no answer | repetition | tokens |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    groups = dict.fromkeys((row["problems"], row["temperature"], row["model"]) for row in rows)
-    for problems, temperature, model in sorted(groups, key=lambda group: group[:2]):
-        same = [r for r in rows if (r["problems"], r["temperature"], r["model"]) == (problems, temperature, model)]
-        cells = []
-        for name in ("accuracy", "no_answer_rate", "repetition"):
-            values = [100 * row[name] for row in same]
-            cells.append(f"{statistics.mean(values):.0f} % ({' '.join(f'{value:.0f}' for value in values)})")
-        length = statistics.mean(row["length"] for row in same)
-        print(f"| {model} | {problems} | {temperature:g} | {' | '.join(cells)} | {length:.0f} |")
+
+    print("| model | problems | decoding | right % | no answer % | tokens |\n|" + " --- |" * 6)
+    for name in by_seed[0]:
+        for number, row in enumerate(rows_of(name, [seed[name] for seed in by_seed])):
+            cells = [
+                percent(estimate([[[value] for value in seed[name][number][figure]] for seed in by_seed]))
+                for figure in ("accuracy", "no_answer_rate")
+            ]
+            print(f"| {name} | {row['task']} | {row['decoding']} | {' | '.join(cells)} | {row['tokens']:.0f} |")
+    print("\n| problems | decoding | figure | sft − base | joint − sft | joint − base |\n|" + " --- |" * 6)
+    for number, first in enumerate(by_seed[0]["base"]):
+        for figure, label in (("accuracy", "right"), ("no_answer_rate", "no answer")):
+            cells = []
+            for before, after in STEPS:
+                pairs = [(seed[before][number][figure], seed[after][number][figure]) for seed in by_seed]
+                changes = [[[b - a] for a, b in zip(*pair, strict=True)] for pair in pairs]
+                cells.append(percent(estimate(changes), "+"))
+            print(f"| {first['task']} | {first['decoding']} | {label} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ again.
 """
 
 import argparse
+import asyncio
 import json
 import random
 import re
@@ -19,10 +20,9 @@ import sys
 from itertools import islice
 from pathlib import Path
 
-from before_after import treecot
-
 from hf_treecot.cli.ablation import sample_best_of_n
-from hf_treecot.cli.stages import load_engine, tree_settings
+from hf_treecot.cli.build import build
+from hf_treecot.cli.stages import load_engine, train, tree_settings
 from hf_treecot.evaluation.outputs import answer_all
 from hf_treecot.evaluation.statistics import estimate
 from hf_treecot.hub.dataset import DatasetWriter, load_trees
@@ -78,16 +78,11 @@ def write_rows(trees: list, selector: Selector, settings, directory: Path) -> di
     return counts
 
 
-def train(student: str, name: str, rows: Path, directory: Path) -> Path:
+def trained(student: str, name: str, rows: Path, directory: Path) -> Path:
     """SFT on rows, or for `joint` the joint objective after it, by the starter's configurations."""
-    path = directory / name
-    if not (path / "trainer_state.json").is_file():
-        start = train(student, "sft", rows, directory) if name == "joint" else student
-        treecot(
-            "joint" if name == "joint" else "sft", "starter", model_name_or_path=start, dataset=rows, output_dir=path,
-            num_watched=1, save_strategy="no",
-        )  # fmt: skip
-    return path
+    if name != "joint":
+        return train("sft", student, rows, directory / name, seed=0)
+    return train("joint", str(trained(student, "sft", rows, directory)), rows, directory / name, seed=0)
 
 
 def evaluate(model: str, problems: list, path: Path) -> list[str]:
@@ -124,11 +119,10 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, default=Path("runs/transfer"), help="Where everything goes.")
     arguments = parser.parse_args()
     run = arguments.output_dir
-    treecot(
-        "build", "demo", model=STARTER, problems=["arithmetic"], num_problems=max(arguments.trees), seed=17,
-        output_dir=run / "trees",
-    )  # fmt: skip
-    settings = tree_settings(run / "trees", model=STARTER)
+    settings = tree_settings(run / "trees", model=STARTER, num_problems=max(arguments.trees), seed=17)
+    settings.problems.problems = ["arithmetic"]
+    if not (run / "trees" / "report.json").is_file():
+        asyncio.run(build(settings))
     problems = load_problems("arithmetic", limit=arguments.num_evaluated, seed=991)
     students = {"hasty": HASTY, "from scratch": str(train_direct(run / "from-scratch", arguments.num_steps))}
     print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}", flush=True)
@@ -143,8 +137,8 @@ def main() -> None:
         counts = write_rows(list(islice(load_trees(run / "trees"), count)), selector, settings, rows)
         for student, model in students.items():
             for name, kind in (("sft", "trees"), ("joint", "trees"), ("best_of_n", "best_of_n")):
-                trained = train(model, name, rows / kind, run / f"models-{count}" / student)
-                cells = evaluate(str(trained), problems, run / "figures" / f"{student}-{count}-{name}.json")
+                path = trained(model, name, rows / kind, run / f"models-{count}" / student)
+                cells = evaluate(str(path), problems, run / "figures" / f"{student}-{count}-{name}.json")
                 print(
                     f"| {student} | {count} | {counts['tokens']:,} | {counts[kind]} | {name} | {' | '.join(cells)} |",
                     flush=True,
