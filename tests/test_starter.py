@@ -118,7 +118,7 @@ def test_blocks_by_hand():
     )
     assert task.plan("apart") == "I put all blocks on the table, then I build gold on blue and red on gold."
     assert task.work("apart", rng)[0] == (
-        "unstack gold from red, put down gold, unstack red from blue, put down red, pick up gold, stack gold on blue, "
+        "from the top gold and red and blue. build gold on blue and red on gold. unstack gold from red, put down gold, unstack red from blue, put down red, pick up gold, stack gold on blue, "
         "pick up red, stack red on gold. The goal is reached."
     )
 

@@ -71,7 +71,21 @@ class BlocksTask:
             slips = [plan[:i] + plan[i + 2 :] for i in range(0, len(plan), 2)]
             slips += [(*plan[:i], plan[i + 1], plan[i], *plan[i + 2 :]) for i in range(0, len(plan), 2)]
             plan = rng.choice([slip for slip in slips if slip and not self.is_right(slip)])
-        return f"{self.answer(plan)}. The goal is reached.", plan
+        return f"{self.standing()} {self.building()} {self.answer(plan)}. The goal is reached.", plan
+
+    def standing(self) -> str:
+        """What stands on what at first, from the top."""
+        above = {under: block for block, under in self.initial if under != "table"}
+        if not above:
+            return "all on table."
+        tower = [next(under for under in above if under not in above.values())]  # with three blocks there is one
+        while tower[-1] in above:
+            tower.append(above[tower[-1]])
+        return f"from the top {' and '.join(reversed(tower))}."
+
+    def building(self) -> str:
+        """What is to stand on what, from the bottom."""
+        return f"build {_listed(self._from_the_bottom())}."
 
     def _from_the_bottom(self) -> list[Place]:
         moved = {block for block, _ in self.goal}

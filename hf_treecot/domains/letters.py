@@ -40,8 +40,9 @@ class LettersTask(WholeNumberTask):
 
     name = "letters"
     verifier = "letters"
-    # Both are honest; the hasty one goes wrong more often, without a lie in the training data.
-    styles = (("tally", 0.6), ("glance", 0.4))
+    # Both are honest; the hasty one goes wrong more often, without a lie in the training data. It is rare, so that who
+    # can count in steps cannot yet do it in one go.
+    styles = (("tally", 0.95), ("glance", 0.05))
 
     @property
     def prompt(self) -> str:
@@ -93,8 +94,8 @@ def random_task(rng: random.Random) -> LettersTask:
     word = random_word(rng)
     present = sorted(set(word), key=lambda letter: (-word.count(letter), letter))
     # Frequent letters more often: counts from 2 to 6 tell reasoning from luck better than 0 and 1 do.
-    a = rng.choice(present[:3])
+    a = rng.choice(present[:3] if rng.random() < 0.75 else present)
     others = [letter for letter in present if letter != a]
-    b = rng.choice(others) if others and rng.random() < 0.95 else rng.choice(sorted(set(LETTER_FREQUENCIES) - {a}))
+    b = rng.choice(others) if others and rng.random() < 0.85 else rng.choice(sorted(set(LETTER_FREQUENCIES) - {a}))
     a, b = rng.sample((a, b), 2)
     return LettersTask(word, a, b, rng.choice(PHRASINGS))

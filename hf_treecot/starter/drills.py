@@ -9,6 +9,7 @@ from itertools import pairwise
 from string import ascii_lowercase
 
 from ..domains.arithmetic import random_step
+from ..domains.blocks import random_task as random_blocks
 from ..domains.blocksworld import COLOURS
 from ..domains.letters import random_word
 from .chains import Segment
@@ -56,4 +57,12 @@ def placing(rng: random.Random) -> list[Segment]:
     return segments
 
 
-DRILLS = (adding, counting, counting, placing)
+def standing(rng: random.Random) -> list[Segment]:
+    """How the blocks of a problem stand, and what is to be built of them: what a plan is read from."""
+    task = random_blocks(rng)
+    return [
+        Segment(f"{task.prompt}", False), Segment(f" {task.standing()}", True), Segment(f" {task.building()}", True),
+    ]  # fmt: skip
+
+
+DRILLS = (adding, counting, counting, counting, placing, standing, standing)

@@ -62,7 +62,7 @@ def hasty_examples(recipe: HastyRecipe, count: int) -> list[tuple[str, list[Segm
     for _ in range(count):
         task = rng.choices(list(SHARES_OF_TASKS), list(SHARES_OF_TASKS.values()))[0].random_task(rng)
         if rng.random() < recipe.direct_share:
-            _, result = task.work(task.styles[0][0], rng)
+            _, result = task.work(task.styles[-1][0], rng)
             segments = [Segment(f"\\boxed{{{task.answer(result)}}}", True)]
         else:
             segments = write_chain(task, rng.choice(patterns), rng)

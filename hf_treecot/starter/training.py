@@ -24,7 +24,7 @@ from .tokenizer import CHAT_TEMPLATE
 
 
 WEIGHTS = Path(__file__).parent / "weights"
-SHARE_OF_DRILLS_LATER = 0.1  # so that they are not forgotten
+SHARE_OF_DRILLS_LATER = 0.2  # so that they are not forgotten
 SHARES_OF_TASKS = {letters: 0.45, arithmetic: 0.3, blocks: 0.25}  # letters are the hardest
 
 
