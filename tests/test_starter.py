@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -24,7 +25,7 @@ from hf_treecot.mcts.pattern import available_patterns, load_pattern
 from hf_treecot.problems.generators import generate_problems
 from hf_treecot.starter.built_in import model_path
 from hf_treecot.starter.chains import write_chain
-from hf_treecot.starter.drills import adding, counting, placing
+from hf_treecot.starter.drills import adding, counting, placing, standing
 from hf_treecot.starter.hasty import HastyRecipe, hasty_examples, hasty_hash, hasty_model
 from hf_treecot.starter.training import (
     WEIGHTS,
@@ -118,9 +119,12 @@ def test_blocks_by_hand():
     )
     assert task.plan("apart") == "I put all blocks on the table, then I build gold on blue and red on gold."
     assert task.work("apart", rng)[0] == (
-        "from the top gold and red and blue. build gold on blue and red on gold. unstack gold from red, put down gold, unstack red from blue, put down red, pick up gold, stack gold on blue, "
-        "pick up red, stack red on gold. The goal is reached."
+        "from the top gold and red and blue. build gold on blue and red on gold. unstack gold from red. "
+        "put down gold. unstack red from blue. put down red. pick up gold. stack gold on blue. pick up red. "
+        "stack red on gold. The goal is reached."
     )
+    flat = blocks.BlocksTask(world, tuple((block, "table") for block in ("red", "gold", "blue")), (("red", "blue"),))
+    assert flat.standing() == "all on table."
 
 
 def test_plans_of_blocks_are_right_and_slips_are_not():
@@ -145,6 +149,20 @@ def test_the_drill_of_places():
         assert len(unstacked) == 6
         assert set(unstacked) <= places
         assert {(upper, lower) for lower, upper in re.findall(r"(\w+) is under (\w+)", text)} <= places
+
+
+def test_the_drill_of_standing_blocks():
+    rng = random.Random(0)
+    for _ in range(20):
+        asked, stands, build = (segment.text for segment in standing(rng))
+        told, goal = asked.removesuffix(" What is the plan?").split("Get ")
+        places = set(re.findall(r"(\w+) is on (\w+)", told))
+        tower = stands.removeprefix(" from the top ").removesuffix(".").split(" and ")
+        if stands == " all on table.":
+            assert {under for _, under in places} == {"table"}
+        else:
+            assert {*pairwise(tower), (tower[-1], "table")} <= places
+        assert sorted(re.findall(r"(\w+) on (\w+)", build)) == sorted(re.findall(r"(\w+) on (\w+)", goal))
 
 
 def test_the_data_is_the_same_in_every_process():

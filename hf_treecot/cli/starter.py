@@ -1,7 +1,7 @@
 """Say where the built-in models are, or train them: small ones that know all patterns and three kinds of problems.
 
 treecot starter                 # its weights come with the package
-treecot starter --train         # the same recipe again: about five minutes on two cores, in the user's cache directory
+treecot starter --train         # the same recipe again: a quarter of an hour on a core, in the user's cache directory
 treecot starter --output_dir my-starter --num_steps 8000
 treecot starter --hasty         # where the hasty model is: the starter, after half a minute of direct answers
 """

@@ -65,4 +65,4 @@ def standing(rng: random.Random) -> list[Segment]:
     ]  # fmt: skip
 
 
-DRILLS = (adding, counting, counting, counting, placing, standing, standing)
+DRILLS = (adding, counting, counting, counting, counting, placing, standing, standing)

@@ -48,15 +48,15 @@ class StarterRecipe:
     """
 
     seed: int = 0
-    num_steps: int = 6400
-    num_drill_steps: int = 1900
+    num_steps: int = 20_000
+    num_drill_steps: int = 6_000
     batch_size: int = 8
     learning_rate: float = 1.5e-3
     hidden_size: int = 128
     num_layers: int = 2
     num_heads: int = 4
     intermediate_size: int = 384
-    num_threads: int = 2
+    num_threads: int = 1
     max_length: int = 1024
 
     def __post_init__(self):
