@@ -181,8 +181,8 @@ def test_the_ladder_is_of_a_model_that_grew_its_trees_alone(run):
     assert read_evaluation(run, {}).steps is None
 
 
-def shown(rows, settings=None):
-    return "\n".join(what_it_shows(Evaluated(rows, 1, {}, STEPS), settings or {}))
+def shown(rows):
+    return "\n".join(what_it_shows(Evaluated(rows, 1, {}, STEPS)))
 
 
 @pytest.mark.parametrize(
@@ -216,15 +216,8 @@ def test_the_failure_and_its_cure_are_told_beyond_their_intervals(sft, joint, co
     assert words in shown([*rows, row("joint", without=joint, change=GAIN, count=count)])
 
 
-def test_controls_and_generated_problems_are_named_where_they_are_such():
-    steps = Steps("hasty", "sft", "joint")
-    rows = [{**figures, "model": model, "task": task}
-            for task in ("letters", "arithmetic") for model, figures in zip(steps, ROWS, strict=True)]  # fmt: skip
-    settings = {"generator_model": {"hf_treecot/hasty"}}
-    text = "\n".join(what_it_shows(Evaluated(rows, 1, {}, steps), settings))
-    assert "thinking in letters: they are controls" in text
-    assert "these are generated" in text
-    assert "controls" not in shown(ROWS, settings)  # another base
+def test_generated_problems_are_named_where_they_are_such():
+    assert "these are generated" in shown(ROWS)
     text = shown([{**figures, "task": "gsm8k"} for figures in ROWS])
     assert "these are generated" not in text
 

@@ -57,7 +57,7 @@ def write_report(run: Path) -> Path:
         *_tree(run),
         *pair_sections(run, statistics),
         *_evaluation(run, evaluated),
-        *story.what_it_shows(evaluated, statistics.settings),
+        *story.what_it_shows(evaluated),
         *_trees(run, report, statistics),
         *_training(run, histories),
         *_all_figures(run, evaluated),

@@ -5,19 +5,17 @@ has it. Texts of models are untrusted: they go through [`~dataset_card.inline`] 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..hub.dataset_card import fenced, inline
 from ..problems.generators import GENERATORS
-from ..starter.built_in import BUILT_IN, HASTY
 from .evaluated import Evaluated, Output, Steps
 from .steps_picture import steps_figure
 
 
 PAPER = "Marco-o1 v2, [arXiv 2503.01461](https://arxiv.org/abs/2503.01461)"
-CONTROLS = ("letters", "blocks")  # of the hasty model: its answers at once are as good as its thoughts
 MOST_MODELS = 4  # whose outputs are shown
 LEVEL = 0.05
 
@@ -110,13 +108,12 @@ def before_and_after(evaluated: Evaluated, run: Path) -> list[str]:
     return sections
 
 
-def what_it_shows(evaluated: Evaluated, settings: Mapping[str, Iterable[str]]) -> list[str]:
+def what_it_shows(evaluated: Evaluated) -> list[str]:
     """
     What the ladder of this run shows, by its figures, and what no such run can show; nothing without a ladder.
 
     Args:
         evaluated ([`Evaluated`]): The models.
-        settings (`Mapping`): Every value of every setting in the provenance of the trees.
     """
     if not (steps := evaluated.steps):
         return []
@@ -143,12 +140,6 @@ def what_it_shows(evaluated: Evaluated, settings: Mapping[str, Iterable[str]]) -
     ]
     if set(tasks) <= set(GENERATORS):
         nots.append("Problems that people wrote: these are generated.")
-    controls = [task for task in CONTROLS if task in tasks]
-    if controls and steps.base == HASTY and set(settings.get("generator_model", [])) == {BUILT_IN[HASTY]}:
-        nots.append(
-            f"Anything about thinking in {_and(controls)}: they are controls, in which this model's answers at once "
-            "are about as good as those after its thoughts."
-        )
     return [
         "## What this shows, and what not",
         "It shows:\n\n" + "\n".join(f"- {line}" for line in shows),
