@@ -105,6 +105,10 @@ def test_stages_run_once(run, tmp_path, monkeypatch, tiny_model_directory):
     refused = run("ablation", *args, "--num_problems", 7, "--output_dir", "run")
     assert refused.returncode == 2
     assert "other settings" in refused.stderr
+    monkeypatch.setattr(ablation, "identity", lambda model: "other weights")  # of the same name
+    refused = run("ablation", *args, "--output_dir", "run")
+    assert refused.returncode == 2
+    assert "other weights" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from .ablation_stages import STAGES, TABLES, Stage
 from .build import BuildSettings, build
 from .parser import parse
 from .parser import run as run_command
-from .stages import check_counts, load_engine, outcomes, rows_of, train, tree_settings
+from .stages import check_counts, identity, load_engine, outcomes, rows_of, train, tree_settings
 
 
 SOURCES = ("letters", "arithmetic")
@@ -176,7 +176,7 @@ def ablation(arguments: AblationArguments) -> str:
     check_counts(arguments, ("seeds", "num_problems", "num_evaluated", "max_new_tokens"))
     directory = Path(arguments.output_dir)
     fixed = {name: value for name, value in asdict(arguments).items() if name not in ("seeds", "stages", "output_dir")}
-    claim_directory(directory, {"settings": fixed})
+    claim_directory(directory, {"settings": fixed, "model": identity(arguments.model)})
     by_seed = [run_seed(arguments, seed) for seed in range(arguments.seeds)]
     text = ""
     for title, names in TABLES.items():

@@ -20,13 +20,13 @@ from ..building.builder import check_directory, claim_directory, locked
 from ..errors import EngineError, InvalidInputError
 from ..evaluation.comparison import ladder, plot_progress
 from ..evaluation.statistics import Estimate, compare
-from ..files import fingerprint, write_atomically
+from ..files import write_atomically
 from ..problems.generators import GENERATORS
-from ..starter.built_in import HASTY, model_path
+from ..starter.built_in import HASTY
 from .build import build
 from .evolve_problems import PassRates, choose_problems, new_problems
 from .parser import parse, run
-from .stages import check_counts, load_engine, outcomes, rows_of, train, tree_settings
+from .stages import check_counts, identity, load_engine, outcomes, rows_of, train, tree_settings
 
 
 HELD_OUT_SEED = 99  # smaller than that of any round
@@ -273,13 +273,12 @@ def run_rounds(arguments: EvolveArguments) -> list[Round]:
 def evolve(arguments: EvolveArguments) -> str:
     """Run what is missing; the table."""
     check(arguments)
-    directory, path = Path(arguments.output_dir), Path(model_path(arguments.model))
+    directory = Path(arguments.output_dir)
     check_directory(directory)
     if not (directory / "run.json").is_file():
         load_engine(arguments.model).close()  # a name that is none claims no directory
     fixed = {name: value for name, value in asdict(arguments).items() if name not in ("rounds", "output_dir")}
-    start = fingerprint(path, (".safetensors",)) if path.is_dir() else arguments.model
-    claim_directory(directory, {"settings": fixed, "model": start})
+    claim_directory(directory, {"settings": fixed, "model": identity(arguments.model)})
     with locked(directory):
         rounds = run_rounds(arguments)
     return describe(rounds, arguments.rounds)

@@ -11,6 +11,7 @@ from typing import Any
 from ..base import Problem
 from ..errors import InvalidInputError
 from ..evaluation.statistics import estimate
+from ..files import fingerprint
 from ..starter.built_in import model_path
 from . import advantage, cdpo, joint, redi, sft
 from .build import BuildSettings
@@ -40,6 +41,12 @@ def tree_settings(output_dir: Path, **options) -> BuildSettings:
     """
     words = _words({"output_dir": output_dir, **options})
     return BuildSettings(*parse("build", BuildSettings.kinds(), None, ["--config", "build/demo", *words]))
+
+
+def identity(model: str) -> str:
+    """What tells a model from another of its name: of a directory its weights, else the name itself."""
+    path = Path(model_path(model))
+    return fingerprint(path, (".safetensors",)) if path.is_dir() else model
 
 
 def load_engine(model: str):
