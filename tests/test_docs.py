@@ -111,10 +111,10 @@ def place(tmp_path, monkeypatch, dataset, tiny_model_directory):
 
 
 def small(text):
-    """With the tiny model in place of those of the Hub, and of the starter model, which takes minutes to train."""
+    """With the tiny model in place of those of the Hub, and of the built-in ones."""
     for name in MODELS:
         text = text.replace(name, "models/tiny")
-    return re.sub(r"(?<=--models )starter\b", "models/tiny", text)
+    return re.sub(r"(?<=--models )(starter|hasty)\b", "models/tiny", text)
 
 
 def command_of(line):

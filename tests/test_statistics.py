@@ -66,6 +66,7 @@ def test_a_difference_that_is_there_is_found_and_one_that_is_not_is_not():
 def test_the_paired_test_is_exact_where_it_can_be():
     # Five problems, all better: of the 32 ways to swap names, two are as extreme.
     assert compare([0.0] * 5, [1.0] * 5).p_value == pytest.approx(2 / 32)
+    assert compare([0.0], [1.0]).p_value == 1.0  # one problem shows nothing
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def compare(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -
     differences = numpy.asarray(second, dtype=float) - numpy.asarray(first, dtype=float)
     differences = differences[~numpy.isnan(differences)]
     difference = estimate(differences, seed=seed)
-    if not differences.any():
+    if differences.size < 2 or not differences.any():  # of one problem, swapped or not, nothing is rare
         return Comparison(difference, 1.0)
     result = permutation_test(
         (differences,), lambda d, axis: d.mean(axis), permutation_type="samples", vectorized=True,
