@@ -45,9 +45,9 @@ def run_seed(model: str, run: Path, seed: int, problems: dict) -> dict[str, list
     return found
 
 
-def percent(found, sign: str = "") -> str:
+def percent(value: float, low: float, high: float, sign: str = "") -> str:
     """A value and its interval."""
-    return f"{100 * found.value:{sign}.0f} [{100 * found.low:{sign}.0f}, {100 * found.high:{sign}.0f}]"
+    return f"{100 * value:{sign}.0f} [{100 * low:{sign}.0f}, {100 * high:{sign}.0f}]"
 
 
 def main() -> None:
@@ -69,11 +69,9 @@ def main() -> None:
 
     print("| model | problems | decoding | right % | no answer % | tokens |\n|" + " --- |" * 6)
     for name in by_seed[0]:
-        for number, row in enumerate(rows_of(name, [seed[name] for seed in by_seed])):
-            cells = [
-                percent(estimate([[[value] for value in seed[name][number][figure]] for seed in by_seed]))
-                for figure in ("accuracy", "no_answer_rate")
-            ]
+        for row in rows_of(name, [seed[name] for seed in by_seed]):
+            figures = ("accuracy", "no_answer_rate")
+            cells = [percent(*(row[f"{figure}{end}"] for end in ("", "_low", "_high"))) for figure in figures]
             print(f"| {name} | {row['task']} | {row['decoding']} | {' | '.join(cells)} | {row['tokens']:.0f} |")
     print("\n| problems | decoding | figure | sft − base | joint − sft | joint − base |\n|" + " --- |" * 6)
     for number, first in enumerate(by_seed[0]["base"]):
@@ -82,7 +80,8 @@ def main() -> None:
             for before, after in STEPS:
                 pairs = [(seed[before][number][figure], seed[after][number][figure]) for seed in by_seed]
                 changes = [[[b - a] for a, b in zip(*pair, strict=True)] for pair in pairs]
-                cells.append(percent(estimate(changes), "+"))
+                found = estimate(changes)
+                cells.append(percent(found.value, found.low, found.high, "+"))
             print(f"| {first['task']} | {first['decoding']} | {label} | {' | '.join(cells)} |")
 
 

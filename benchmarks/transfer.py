@@ -17,6 +17,7 @@ import json
 import random
 import re
 import sys
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from hf_treecot.cli.build import build
 from hf_treecot.cli.stages import load_engine, train, tree_settings
 from hf_treecot.evaluation.outputs import answer_all
 from hf_treecot.evaluation.statistics import estimate
+from hf_treecot.files import write_atomically
 from hf_treecot.hub.dataset import DatasetWriter, load_trees
 from hf_treecot.problems.loading import load_problems
 from hf_treecot.selection.selector import Selector
@@ -52,8 +54,8 @@ def train_direct(directory: Path, num_steps: int) -> Path:
     rng.shuffle(examples)
     config = AutoConfig.from_pretrained(model_path(STARTER))
     tokenizer = AutoTokenizer.from_pretrained(model_path(STARTER))
-    make = lambda: AutoModelForCausalLM.from_config(config)  # noqa: E731
-    fit(make, tokenizer, examples, recipe, directory, {"num_steps": num_steps})
+    make_model = partial(AutoModelForCausalLM.from_config, config)
+    fit(make_model, tokenizer, examples, recipe, directory, {"num_steps": num_steps})
     return directory
 
 
@@ -68,13 +70,14 @@ def write_rows(trees: list, selector: Selector, settings, directory: Path) -> di
     with DatasetWriter(directory / "trees") as writer:
         for row in chosen:
             writer.write("sft", row)
-        for row in (row for tree in trees for row in selector.select_preferences(tree)):
-            writer.write("preference", row)
+        for tree in trees:
+            for row in selector.select_preferences(tree):
+                writer.write("preference", row)
     with DatasetWriter(directory / "best_of_n") as writer:
         for row in sampled:
             writer.write("sft", row)
     counts = {"tokens": num_tokens, "trees": len(chosen), "best_of_n": len(sampled)}
-    path.write_text(json.dumps(counts))
+    write_atomically(path, json.dumps(counts))
     return counts
 
 
@@ -98,14 +101,13 @@ def evaluate(model: str, problems: list, path: Path) -> list[str]:
             "sums": [sum(sums) / len(sums) for sums in found if sums],
             "form": [float("</thinking>" in o.text and o.text.endswith("</answer>")) for o in outputs],
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(figures))
+        write_atomically(path, json.dumps(figures))
     cells = []
     for values in json.loads(path.read_text()).values():
         if not values:
             cells.append("none")
             continue
-        found = estimate([[[value] for value in values]])
+        found = estimate(values)
         cells.append(f"{100 * found.value:.0f} % ({100 * found.low:.0f} to {100 * found.high:.0f})")
     return cells
 

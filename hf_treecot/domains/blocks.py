@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .blocksworld import (
     COLOURS,
@@ -77,28 +78,31 @@ class BlocksTask:
 
     def standing(self) -> str:
         """What stands on what at first, from the top."""
-        above = {under: block for block, under in self.initial if under != "table"}
-        if not above:
-            return "all on table."
-        tower = [next(under for under in above if under not in above.values())]  # with three blocks there is one
-        while tower[-1] in above:
-            tower.append(above[tower[-1]])
-        return f"from the top {' and '.join(reversed(tower))}."
+        tower = self._tower()
+        return f"from the top {' and '.join(tower)}." if tower else "all on table."
 
     def building(self) -> str:
         """What is to stand on what, from the bottom."""
         return f"build {_listed(self._from_the_bottom())}."
+
+    def _tower(self) -> list[str]:
+        """Blocks that stand on each other at first, from the top: of three there is one tower at most."""
+        below = {block: under for block, under in self.initial if under != "table"}
+        if not below:
+            return []
+        tower = [next(block for block in below if block not in below.values())]
+        while tower[-1] in below:
+            tower.append(below[tower[-1]])
+        return tower
 
     def _from_the_bottom(self) -> list[Place]:
         moved = {block for block, _ in self.goal}
         return sorted(self.goal, key=lambda place: place[1] in moved)
 
     def _apart_and_together(self) -> Plan:
-        standing = {block: under for block, under in self.initial if under != "table"}
         plan: list[Action] = []
-        while standing:
-            top = next(block for block in standing if block not in standing.values())
-            plan += [("unstack", top, standing.pop(top)), ("put-down", top)]
+        for upper, lower in pairwise(self._tower()):
+            plan += [("unstack", upper, lower), ("put-down", upper)]
         for place in self._from_the_bottom():
             plan += [("pick-up", place[0]), ("stack", *place)]
         return tuple(plan)

@@ -9,7 +9,7 @@ import logging
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,7 +97,7 @@ def read_evaluation(run: Path, settings: Mapping[str, Iterable[str]]) -> Evaluat
     parents = _parents(run, revisions, stages, settings)
     evaluated = Evaluated(rows, len(decodings), parents)
     growers = {value for role in ("generator", "critic") for value in settings.get(f"{role}_revision", [""])}
-    return Evaluated(rows, len(decodings), parents, _steps(evaluated, stages, revisions, growers))
+    return replace(evaluated, steps=_steps(evaluated, stages, revisions, growers))
 
 
 def read_rows(run: Path) -> list[dict[str, Any]]:
