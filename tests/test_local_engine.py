@@ -279,6 +279,17 @@ async def test_a_budget_that_ends_inside_a_character(tokenizer):
     engine.close()
 
 
+async def test_a_text_is_told_while_it_is_written(tokenizer):
+    engine = engine_of(tokenizer)
+    told = []
+    asked = Request("the count", (), 40, 1.0, 1.0, 3)
+    completion = await engine.generate(asked, lambda text, tokens: told.append((text, tokens)))
+    assert completion == await engine.generate(asked)  # telling changes nothing
+    engine.close()
+    assert [tokens for _, tokens in told] == list(range(1, completion.tokens, 4))
+    assert all(completion.text.startswith(text.rstrip("\N{REPLACEMENT CHARACTER}")) for text, _ in told)
+
+
 async def test_cancelled_requests_leave_the_batch(tokenizer):
     engine = engine_of(tokenizer)
     task = asyncio.create_task(engine.generate(Request("x", (), 240, 1.0, 1.0, 0)))

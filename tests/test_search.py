@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 import random
@@ -393,9 +394,18 @@ def test_bad_settings_are_refused_by_name_and_value(name, value):
 
 
 async def test_a_search_can_be_watched():
-    seen = []
+    simulations, thoughts = [], [1]
+
+    def observe(tree):
+        simulations.append(len(tree.simulations))
+        thoughts.append(len(tree.nodes))
+
     tree = await search(
         PROBLEM, load_pattern("reflection"), dict.fromkeys(("generator", "critic"), ScriptedEngine()), verify_inline,
-        SearchConfig(num_simulations=6), random.Random(0), observe=lambda t: seen.append(len(t.simulations)),
+        SearchConfig(num_simulations=6), random.Random(0), observe=observe,
     )  # fmt: skip
-    assert seen == list(range(1, len(tree.simulations) + 1))
+    assert sorted(set(simulations)) == list(range(len(tree.simulations) + 1))
+    assert thoughts == sorted(thoughts)
+    assert thoughts[-1] == len(tree.nodes)
+    most_siblings = max(len(node.children) for node in tree.nodes)
+    assert max(after - before for before, after in itertools.pairwise(thoughts)) <= most_siblings

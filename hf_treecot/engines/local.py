@@ -8,6 +8,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -54,6 +55,8 @@ class LocalEngine:
     completion = await engine.generate(Request("2 + 2 =", ("\\n",), 8, temperature=0.0, top_p=1.0, seed=0))
     ```
     """
+
+    streams = True  # `generate` tells what it writes
 
     def __init__(
         self,
@@ -117,9 +120,14 @@ class LocalEngine:
         """The rendered prompt of a conversation, ready for the assistant's turn."""
         return render_messages(self.tokenizer, messages)
 
-    async def generate(self, request: Request) -> Completion:
+    async def generate(self, request: Request, tell: Callable[[str, int], None] | None = None) -> Completion:
         """
         Write one thought; see [`Engine.generate`].
+
+        Args:
+            request ([`Request`]): What to write.
+            tell (`Callable`, *optional*): Called in this event loop, every few tokens, with the text so far and the
+                number of its tokens. Its end may become another: half a character, or the beginning of a stop string.
 
         Raises:
             ContextLengthError: The prompt leaves no room in the model's context.
@@ -137,7 +145,7 @@ class LocalEngine:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="treecot-local-engine", daemon=True)
             self._thread.start()
-        row = Row.of(request, prompt, budget)
+        row = Row.of(request, prompt, budget, tell)
         self._waiting.put(row)
         return await row.future
 

@@ -3,12 +3,16 @@
 import asyncio
 import contextlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy
 
 from ..errors import EngineError
 from .engine import UNFINISHED_CHARACTER, Completion, Request
+
+
+TELL_EVERY = 4  # tokens: a text is decoded from its beginning each time
 
 
 @dataclass
@@ -21,16 +25,19 @@ class Row:
     loop: asyncio.AbstractEventLoop
     uniforms: numpy.ndarray  # one number for every token
     budget: int
+    tell: Callable[[str, int], None] | None = None  # is told the text so far
     generated: list[int] = field(default_factory=list)
     log_probability: float = 0.0
     done: bool = False  # its caller has an answer
 
     @classmethod
-    def of(cls, request: Request, prompt: list[int], budget: int) -> "Row":
+    def of(
+        cls, request: Request, prompt: list[int], budget: int, tell: Callable[[str, int], None] | None = None
+    ) -> "Row":
         """A request of the running event loop."""
         loop = asyncio.get_running_loop()
         uniforms = numpy.random.default_rng(request.seed).random(budget)
-        return cls(request, prompt, loop.create_future(), loop, uniforms, budget)
+        return cls(request, prompt, loop.create_future(), loop, uniforms, budget, tell)
 
     @property
     def tokens(self) -> list[int]:
@@ -55,6 +62,17 @@ class Row:
 
         with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits any more
             self.loop.call_soon_threadsafe(answer)
+
+    def tell_so_far(self, text: str) -> None:
+        """Tell the caller, in its own event loop, what is written so far."""
+        count = len(self.generated)
+
+        def tell() -> None:
+            if not self.future.done():
+                self.tell(text, count)
+
+        with contextlib.suppress(RuntimeError):  # its loop is closed: nobody listens any more
+            self.loop.call_soon_threadsafe(tell)
 
 
 class RowReader:
@@ -98,6 +116,8 @@ class RowReader:
         elif len(row.generated) >= row.budget:
             reason, text = "length", self._text(row, len(row.generated)).rstrip(UNFINISHED_CHARACTER)
         else:
+            if row.tell is not None and len(row.generated) % TELL_EVERY == 1:
+                row.tell_so_far(self._text(row, len(row.generated)))
             return False
         row.answer(Completion(text, reason, len(row.prompt), len(row.generated), row.log_probability))
         return True

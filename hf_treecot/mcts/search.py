@@ -137,7 +137,8 @@ async def search(
         verify (`Callable`, *optional*): `await verify(answer_text, problem)` gives a [`Verdict`].
         config ([`SearchConfig`]): Budgets, sampling, stopping rule.
         rng (`random.Random`): Breaks ties and seeds the requests. The same rng and completions give the same tree.
-        observe (`Callable`, *optional*): Called with the tree after every simulation, to show it while it grows.
+        observe (`Callable`, *optional*): Called with the tree whenever thoughts were added, and after every
+            simulation, to show it while it grows.
         judge (`Callable`, *optional*): Instead of `verify`, where no gold answer is known:
             `await judge(tree, node_id)` gives a [`Verdict`] on an answer by its place in the tree.
 
@@ -285,6 +286,8 @@ class _Search:
             if all((nodes[c].kind, nodes[c].text) != (node.kind, node.text) for c in nodes[node_id].children):
                 self.tree.add(node)
                 self.seeds.append(_seed(self.seeds[node_id], spec.kind, sample))
+        if self.observe is not None:
+            self.observe(self.tree)
 
     async def _write(self, parent: int, spec: ThoughtSpec, sample: int) -> Completion:
         """Ask the engine of the kind's role for one thought."""
