@@ -37,6 +37,10 @@ class TransientEngineError(EngineError):
         self.retry_after = retry_after
 
 
+class OverloadedError(TransientEngineError):
+    """A server has no room for all that it was asked at the same time. It is well: fewer requests at a time fit."""
+
+
 class EnginesDownError(RuntimeError):
     """No server can be used any more. It ends the build, which goes on where it was when run again."""
 

@@ -13,6 +13,7 @@ from hf_treecot.errors import (
     EngineError,
     EnginesDownError,
     InvalidInputError,
+    OverloadedError,
     TransientEngineError,
 )
 
@@ -241,6 +242,47 @@ async def test_the_start_waits_for_a_slow_server(caplog):
     await until(lambda: "waiting up to 10 s for a server (said 503: loading)" in caplog.text)
     fleet.behaviour["a"] = None
     pool = await starting
+    await pool.close()
+
+
+async def test_a_long_wait_is_said_once_for_each_reason(caplog, monkeypatch):
+    async def at_once(seconds):
+        await asyncio.wait([asyncio.create_task(_nothing())])
+
+    fleet = Fleet("a")
+    reasons = [down("no connection")] * 3 + [down("said 503: Loading model")] * 4
+    fleet.behaviour["a"] = lambda: reasons.pop(0) if reasons else None
+    monkeypatch.setattr("hf_treecot.engines.pool.asyncio.sleep", at_once)
+    pool = await fleet.pool(replace(FAST, start_timeout=600))
+    await pool.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"waiting up to 600 s for a server ({reason})" for reason in ("no connection", "said 503: Loading model")
+    ]
+
+
+async def _nothing():
+    return None
+
+
+@pytest.mark.parametrize("limit", [8, 2])
+async def test_overload_halves_what_runs_and_is_no_failure(limit, caplog):
+    fleet = Fleet("a", slots=limit, seconds=0.001)
+    pool = await fleet.pool(replace(FAST, max_attempts=1, failures_to_rest=1))
+    fleet.behaviour["a"] = lambda: OverloadedError("said 500") if fleet.running["a"] > 1 else None
+    results = await ask(pool, some(30))
+    assert all(isinstance(result, Completion) for result in results)
+    assert pool.replicas[0].slots.limit == 1
+    assert [record.getMessage() for record in caplog.records][-1] == "a gets at most 1 requests at a time: said 500"
+    await pool.close()
+
+
+async def test_overload_by_a_single_request_is_a_failure():
+    fleet = Fleet("a", slots=1)
+    pool = await fleet.pool(replace(FAST, max_attempts=3, failures_to_rest=100))
+    fleet.behaviour["a"] = OverloadedError("said 500")
+    with pytest.raises(OverloadedError):
+        await pool.generate(REQUEST)
+    assert len(fleet.asked["a"]) == 3
     await pool.close()
 
 

@@ -172,7 +172,8 @@ async def build(settings: BuildSettings, problems: list[Problem] | None = None) 
     pool = VerifierPool(time_limit=arguments.verifier_time_limit)
     check_directory(Path(arguments.output_dir))
     problems = problems or read_problems(settings.problems, arguments.seed)
-    async with pool, open_engines(settings.engines) as engines:
+    sampling = settings.search.temperature, settings.search.top_p
+    async with pool, open_engines(settings.engines, *sampling) as engines:
         selector = Selector.of_tokenizer(engines["generator"].tokenizer, settings.selection, judgements)
         if arguments.trees_in_flight is None and (room := room_for_requests(engines)):
             config = replace(config, trees_in_flight=room)

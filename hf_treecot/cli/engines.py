@@ -32,7 +32,9 @@ class EngineArguments:
         },
     )
     critic_model: str | None = field(default=None, metadata={"help": "The model that criticises. Default: the same."})
-    revision: str | None = field(default=None, metadata={"help": "Revision of the model."})
+    revision: str | None = field(
+        default=None, metadata={"help": "Revision of the model. With servers: recorded where they do not tell it."}
+    )
     critic_revision: str | None = field(default=None, metadata={"help": "Revision of the critic's model."})
     dtype: str | None = field(default=None, metadata={"help": "float32, bfloat16, float64 (exact in any batch)."})
     trust_remote_code: bool = field(default=False, metadata={"help": "Run code that comes with the model."})
@@ -66,11 +68,15 @@ class EngineArguments:
         metadata={"help": "Token that the critic's servers want. Better set TREECOT_CRITIC_TOKEN."},
     )
     max_concurrent_requests: int | None = field(
-        default=None, metadata={"help": "For each server. Default: what it reports, or 64 if it does not."}
+        default=None,
+        metadata={"help": "For each server. Default: what it reports; else 64, or fewer where that is known."},
     )
     request_timeout: float = field(default=600.0, metadata={"help": "Seconds for one request, its wait excepted."})
     max_attempts: int = field(default=8, metadata={"help": "How often a request is asked before its problem fails."})
-    start_timeout: float = field(default=60.0, metadata={"help": "Seconds to wait at the start for a server."})
+    start_timeout: float = field(
+        default=600.0,
+        metadata={"help": "Seconds to wait at the start for a server, which may have to load a large model."},
+    )
     max_outage: float = field(
         default=1800.0, metadata={"help": "Seconds to wait when all servers are down, before the build stops."}
     )
@@ -95,12 +101,15 @@ def server_arguments(name: str) -> EngineArguments | None:
 
 
 @asynccontextmanager
-async def open_engines(arguments: EngineArguments) -> AsyncIterator[dict[str, Engine]]:
+async def open_engines(
+    arguments: EngineArguments, temperature: float = 0.7, top_p: float = 0.9
+) -> AsyncIterator[dict[str, Engine]]:
     """
     One engine per role, closed at the end of the block. Each has a `tokenizer`.
 
     Args:
         arguments ([`EngineArguments`]): Who writes.
+        temperature, top_p (`float`): The sampling to come, with which servers are tried.
 
     Raises:
         InvalidInputError: An argument is wrong, or a model or server cannot be used.
@@ -111,10 +120,10 @@ async def open_engines(arguments: EngineArguments) -> AsyncIterator[dict[str, En
             generator = _load_local(arguments, arguments.model, arguments.revision)
             stack.push_async_callback(asyncio.to_thread, generator.close)
         else:
-            generator = await _connect(arguments, "generator")
+            generator = await _connect(arguments, "generator", temperature, top_p)
             stack.push_async_callback(generator.close)
         if arguments.critic_servers:
-            critic = await _connect(arguments, "critic")
+            critic = await _connect(arguments, "critic", temperature, top_p)
             stack.push_async_callback(critic.close)
         elif arguments.engine == "local" and _critic(arguments) != (arguments.model, arguments.revision):
             critic = _load_local(arguments, *_critic(arguments))
@@ -170,7 +179,7 @@ def _load_local(arguments: EngineArguments, name: str, revision: str | None):
     )
 
 
-async def _connect(arguments: EngineArguments, role: str) -> EnginePool:
+async def _connect(arguments: EngineArguments, role: str, temperature: float, top_p: float) -> EnginePool:
     critic = role == "critic"
     kind = (arguments.critic_engine if critic else None) or arguments.engine
     if kind == "tgi":
@@ -185,6 +194,9 @@ async def _connect(arguments: EngineArguments, role: str) -> EnginePool:
         tokenizer=_tokenizer_name(arguments.critic_tokenizer if critic else arguments.tokenizer),
         trust_remote_code=arguments.trust_remote_code,
         max_concurrent_requests=arguments.max_concurrent_requests,
+        revision=arguments.critic_revision if critic else arguments.revision,
+        temperature=temperature,
+        top_p=top_p,
     )
     urls = [check_url(url) for url in (arguments.critic_servers if critic else arguments.servers)]
     _check_token(options.token, urls, role)

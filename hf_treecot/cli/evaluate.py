@@ -124,7 +124,9 @@ async def open_engine(model: str, arguments: EvaluateArguments) -> AsyncIterator
         trust_remote_code=arguments.trust_remote_code,
         max_batch_size=arguments.max_batch_size,
     )
-    async with open_engines(options) as engines:
+    greedy = set(arguments.decoding) <= {"greedy"}
+    sampling = (0.0, 1.0) if greedy else (arguments.temperature, arguments.top_p)
+    async with open_engines(options, *sampling) as engines:
         yield engines["generator"]
 
 

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 # TGI takes no value of top_k and typical_p that does nothing; left out, they do nothing.
 TGI_SETTINGS = {"repetition_penalty": 1.0, "frequency_penalty": 0.0, "watermark": False}
-# Settings that do nothing, by the server's name in `/v1/models`. vLLM and SGLang would take the first three from the
+# Settings that do nothing, by the kind of server. vLLM and SGLang would take the first three from the
 # model's generation_config.json; llama.cpp has defaults of its own, and would take the nucleus before the temperature.
 STANDARD = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
 VLLM = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
@@ -23,10 +23,17 @@ LLAMA_CPP = {
     "top_k": 0, "min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0, "dry_multiplier": 0.0, "xtc_probability": 0.0,
     "top_n_sigma": -1.0, "dynatemp_range": 0.0, "mirostat": 0, "samplers": ["temperature", "top_p"],
 }  # fmt: skip
+OLLAMA = {
+    "top_k": 0, "min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0, "mirostat": 0,
+}  # fmt: skip
+# Those of its `generation_config`, in which all is stated; see `openai`.
+TRANSFORMERS = {"top_k": 0, "typical_p": 1.0, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
 OPENAI_SETTINGS = {
     "vllm": {**STANDARD, **VLLM},
     "sglang": {**STANDARD, **VLLM},
     "llamacpp": {**STANDARD, **LLAMA_CPP},
+    "ollama": {**STANDARD, **OLLAMA},
+    "transformers": TRANSFORMERS,
 }
 OPENAI_ANYWHERE = {**STANDARD, **LLAMA_CPP, **VLLM}
 # What the servers' messages say of a field that they do not know: OpenAI, pydantic and others.

@@ -1,35 +1,47 @@
 """Servers of OpenAI's `/v1/completions`: vLLM, SGLang, llama.cpp and others. Raw text in, text out.
 
+Ollama is asked by a route of its own, in the same words; see [`ollama`].
+
 By plain HTTP: OpenAI's own client would add headers from the environment, credentials among them, to every request.
 """
 
+import json
 import math
 from collections.abc import Mapping
 from functools import partial
-from pathlib import PurePath
 from typing import Any
 
 from ..errors import EngineError, InvalidInputError, TransientEngineError
 from .chat_template import tokenizer_digests
 from .engine import Completion, EngineIdentity, Request
 from .neutral_settings import OPENAI_ANYWHERE, OPENAI_SETTINGS, NeutralSettings
+from .ollama import from_ollama, to_ollama
+from .sampling_check import check_sampling
 from .server import (
     SAMPLE,
     ServerLimits,
     ServerOptions,
     ask_json,
-    check_model,
     check_tokenizer,
     count_tokens,
     load_tokenizer,
+    longest,
     new_client,
     read_completion,
-    refused,
     render_chat,
 )
-
-
-DEFAULT_CONCURRENCY = 64  # these servers do not tell; what they cannot run at once waits there
+from .server_kinds import (
+    DEFAULT_SLOTS,
+    MANY_SLOTS,
+    OLLAMA,
+    OWN_NAMES,
+    TRANSFORMERS,
+    Server,
+    context_length,
+    describe_server,
+    find_server,
+    public_name,
+)
 
 
 class OpenAIEngine:
@@ -42,7 +54,8 @@ class OpenAIEngine:
         tokenizer (`~transformers.PreTrainedTokenizerBase`): The model's.
         limits ([`ServerLimits`]): What it takes.
         token (`str`, *optional*): Sent with every request.
-        neutral (`Mapping[str, Any]`): Settings by which the server's own do nothing.
+        server ([`~server_kinds.Server`], *optional*): Which one it is, and the model that it is asked for. By default
+            one that is not known, and the model of the identity.
     """
 
     def __init__(
@@ -52,17 +65,19 @@ class OpenAIEngine:
         tokenizer,
         limits: ServerLimits,
         token: str | None = None,
-        neutral: Mapping[str, Any] = OPENAI_ANYWHERE,
+        server: Server | None = None,
     ):
         self.url, self.identity, self.tokenizer, self.limits = _base(url), identity, tokenizer, limits
         self._token = token
-        self._neutral = NeutralSettings(self.url, neutral)
+        self._server = server or Server("", identity.model)
+        self._neutral = NeutralSettings(self.url, OPENAI_SETTINGS.get(self._server.kind, OPENAI_ANYWHERE))
         self._client = new_client(token, limits.max_concurrent_requests)
 
     @classmethod
     async def connect(cls, url: str, options: ServerOptions, tokenizer: Any = None) -> "OpenAIEngine":
         """
-        Ask a server what it serves, and see that it works: it writes a token, and counts a prompt as we do.
+        Ask a server what it serves, and see that it works: it writes a token by the settings of the requests to come,
+        counts a prompt as we do, and samples.
 
         Args:
             url (`str`): Base URL, as in [`~server.check_url`].
@@ -70,40 +85,50 @@ class OpenAIEngine:
             tokenizer (`~transformers.PreTrainedTokenizerBase`, *optional*): Instead of loading one.
 
         Raises:
-            InvalidInputError: It is not such a server, does not serve the model, wants a token, or the tokenizer is
-                another.
+            InvalidInputError: It is not such a server, does not serve the model, wants a token, does not sample, or
+                the tokenizer is another.
             TransientEngineError: It cannot be reached, or does not answer yet.
         """
+        base = _base(url)
         async with new_client(options.token) as client:
-            models = await _models(client, _base(url), options.token)
-            model = check_model(url, options.model, list(models))
-            owner = models[model].get("owned_by")
-            told = await _identity(client, _base(url), options.token, owner)
-        name = options.tokenizer or model
-        tokenizer = tokenizer or load_tokenizer(name, options.trust_remote_code)
-        max_length = models[model].get("max_model_len")
-        limits = ServerLimits(
-            max_concurrent_requests=options.max_concurrent_requests or DEFAULT_CONCURRENCY,
-            max_input_tokens=max_length,
-            max_total_tokens=max_length,
-        )
-        identity = EngineIdentity("openai", model, **told, **tokenizer_digests(tokenizer))
-        engine = cls(url, identity, tokenizer, limits, options.token, OPENAI_SETTINGS.get(owner, OPENAI_ANYWHERE))
-        try:
-            sample = Request(SAMPLE, (), 1, 0.0, 1.0, 1)
+            server = await find_server(client, base, options.token, options.model)
+            told = await describe_server(client, base, options.token, server)
+            name = options.tokenizer or server.model
+            tokenizer = tokenizer or _load_tokenizer(url, server, options)
+            identity = {"revision": options.revision or "", **told.identity, **tokenizer_digests(tokenizer)}
+            slots = options.max_concurrent_requests or told.slots or DEFAULT_SLOTS.get(server.kind, MANY_SLOTS)
+            engine = cls(
+                url,
+                EngineIdentity("openai", public_name(server.model), **identity),
+                tokenizer,
+                ServerLimits(slots),
+                options.token,
+                server,
+            )
             try:
-                completion = await engine.generate(sample)
-            except TransientEngineError:
+                completion = await engine._try(options)
+                counted = completion.prompt_tokens == count_tokens(tokenizer, SAMPLE)
+                check_tokenizer(name, server.model, counted)
+                most = await context_length(client, base, options.token, server) or longest(tokenizer)
+                engine.limits = ServerLimits(slots, max_input_tokens=most, max_total_tokens=most)
+                if options.temperature > 0:
+                    await check_sampling(url, engine)
+            except BaseException:
+                await engine.close()
                 raise
-            except EngineError as error:
-                raise InvalidInputError(
-                    f"server {url} lists models but completes no text ({error}): it must serve /v1/completions"
-                ) from None
-            check_tokenizer(name, model, completion.prompt_tokens == count_tokens(tokenizer, SAMPLE))
-        except BaseException:
-            await engine.close()
-            raise
         return engine
+
+    async def _try(self, options: ServerOptions) -> Completion:
+        try:
+            return await self.generate(Request(SAMPLE, (), 1, options.temperature, options.top_p, 1))
+        except TransientEngineError:
+            raise
+        except EngineError as error:
+            listed = ", ".join(map(repr, self._server.listed)) or "none"
+            raise InvalidInputError(
+                f"server {self.url} completes no text with model {self._server.model!r} ({error}): set model to one "
+                f"that it serves (it lists {listed}), or engine to chat if it has no {self._server.route}"
+            ) from None
 
     def render_chat(self, messages: list[dict[str, str]]) -> str:
         """The rendered prompt of a conversation, ready for the assistant's turn."""
@@ -119,7 +144,7 @@ class OpenAIEngine:
             EngineError: It will not.
         """
         body = {
-            "model": self.identity.model,
+            "model": self._server.model,
             "prompt": request.prompt,
             "max_tokens": self.limits.budget(request, count_tokens(self.tokenizer, request.prompt)),
             "temperature": request.temperature,
@@ -131,6 +156,8 @@ class OpenAIEngine:
             body["stop"] = list(request.stop)
         answer = await self._neutral.ask(partial(self._ask, body))
         try:
+            if self._server.kind == OLLAMA:
+                answer = from_ollama(answer)
             return self._read(answer["choices"][0], answer["usage"], request)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise TransientEngineError(
@@ -138,10 +165,18 @@ class OpenAIEngine:
             ) from None
 
     async def _ask(self, body: Mapping[str, Any], neutral: Mapping[str, Any]) -> Any:
-        return await ask_json(self._client, "POST", f"{self.url}/v1/completions", self._token, {**body, **neutral})
+        if self._server.kind == OLLAMA:
+            body = to_ollama(body, neutral)
+        elif self._server.kind == TRANSFORMERS:
+            # Without `do_sample` it is greedy at any temperature, unless the model's own generation_config has it.
+            settings = {**neutral, "do_sample": body["temperature"] > 0}
+            body = {**body, "generation_config": json.dumps(settings)}
+        else:
+            body = {**body, **neutral}
+        return await ask_json(self._client, "POST", f"{self.url}{self._server.route}", self._token, body)
 
     def _read(self, choice: dict[str, Any], usage: dict[str, Any], request: Request) -> Completion:
-        log_probabilities = choice.get("logprobs") or {}
+        told, log_probabilities = usage["prompt_tokens"], choice.get("logprobs") or {}
         content = log_probabilities.get("content") or []  # as llama.cpp tells them
         values = log_probabilities.get("token_logprobs") or [entry["logprob"] for entry in content]
         pieces = log_probabilities.get("tokens") or [entry["token"] for entry in content]
@@ -150,7 +185,8 @@ class OpenAIEngine:
             _finish_reason(choice),
             pieces,
             request,
-            usage["prompt_tokens"],
+            # Ollama leaves it out if it had all of them in its cache.
+            count_tokens(self.tokenizer, request.prompt) if told is None else told,
             usage["completion_tokens"],
             math.fsum(value or 0.0 for value in values) if values else None,
         )
@@ -174,49 +210,14 @@ def _finish_reason(choice: dict[str, Any]) -> str:
     return "eos" if told and not isinstance(told[0], str) else "stop"
 
 
-async def _identity(client, url: str, token: str | None, owner: str | None) -> dict[str, str]:
-    """Revision, precision, quantisation and version, as far as a server tells them."""
-    if owner == "sglang":
-        info = await _tell(client, f"{url}/get_server_info", token)
-        version = info.get("version")
-        found = {name: info.get(name) for name in ("revision", "dtype", "quantization")}
-    elif owner == "llamacpp":
-        info = await _tell(client, f"{url}/props", token)
-        version = info.get("build_info")
-        # The file's name has its quantisation; its place on the server's disk is nobody's business.
-        found = {"quantization": info.get("model_ftype") or PurePath(str(info.get("model_path") or "")).name}
-    else:
-        version, found = (await _tell(client, f"{url}/version", token)).get("version"), {}
-    found["version"] = " ".join(str(part) for part in (owner, version) if part)
-    return {name: str(value) for name, value in found.items() if value}
-
-
-async def _tell(client, url: str, token: str | None) -> dict[str, Any]:
-    """What a server says of itself; nothing if it has no such page. One that fails is asked again later."""
+def _load_tokenizer(url: str, server: Server, options: ServerOptions):
+    revision = options.revision if options.tokenizer is None else None  # it is the model's
     try:
-        info = await ask_json(client, "GET", url, token)
-    except TransientEngineError as error:
-        if error.status in (None, 408, 429, 502, 503, 504):
-            raise
-        return {}
-    except EngineError:
-        return {}
-    return info if isinstance(info, dict) else {}
-
-
-async def _models(client, url: str, token: str | None) -> dict[str, dict]:
-    try:
-        answer = await ask_json(client, "GET", f"{url}/v1/models", token)
-        return {model["id"]: model for model in answer["data"]}
-    except TransientEngineError as error:
-        if error.status is None or error.status >= 400:  # an answer that is not JSON is that of another server
-            raise
-    except EngineError as error:
-        if refusal := refused(url, error):
-            raise refusal from None
-    except (KeyError, TypeError):
-        pass  # refused below
-    raise InvalidInputError(
-        f"server {url} does not speak OpenAI's protocol (there is no /v1/models): "
-        "give its base URL, or set engine to tgi for text-generation-inference"
-    )
+        return load_tokenizer(options.tokenizer or server.model, options.trust_remote_code, revision=revision)
+    except InvalidInputError as error:
+        if options.tokenizer is None and server.kind in OWN_NAMES:
+            raise InvalidInputError(
+                f"server {url} is {OWN_NAMES[server.kind]} ({server.model!r}): set tokenizer to the Hub name or "
+                "directory of the model that was converted, for instance Qwen/Qwen2.5-7B-Instruct"
+            ) from error
+        raise

@@ -18,13 +18,14 @@ from dataclasses import astuple, dataclass
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 from tenacity import wait_random_exponential as random_wait
 
-from ..errors import EnginesDownError, InvalidInputError, TransientEngineError
+from ..errors import EnginesDownError, InvalidInputError, OverloadedError, TransientEngineError
 from .engine import Completion, EngineIdentity, Request
 from .replica import Connect, Replica, same_model
 
 
 logger = logging.getLogger(__name__)
 LEAST_PATIENCE = 1.0  # seconds for a server to say what it is
+SAY_SECONDS = 30.0  # between two words on the same wait
 JOIN_SECONDS = 5.0  # at the start, servers are waited for so long after the first that works
 REMEMBERED_PREFIXES = 16_384  # trees whose server is remembered; far more than grow at the same time
 
@@ -54,7 +55,7 @@ class PoolConfig:
     rest: float = 1.0
     max_rest: float = 60.0
     connect_timeout: float = 60.0
-    start_timeout: float = 60.0
+    start_timeout: float = 600.0
     max_outage: float = 1800.0
 
     def __post_init__(self):
@@ -101,7 +102,7 @@ class EnginePool:
         if not urls or len(set(urls)) < len(urls):
             raise InvalidInputError(f"servers={list(urls)!r}: give at least one URL, and each only once")
         replicas = [Replica(url, connect, config.connect_timeout) for url in urls]
-        deadline = time.monotonic() + config.start_timeout
+        deadline, said, said_at = time.monotonic() + config.start_timeout, "", 0.0
         while True:
             # Waiting is for servers that start: one that takes a request and never replies is waited for as long.
             patience = max(LEAST_PATIENCE, deadline - time.monotonic()) if config.start_timeout else math.inf
@@ -111,7 +112,9 @@ class EnginePool:
             reasons = "; ".join(replica.reason for replica in replicas)
             if time.monotonic() >= deadline:
                 raise InvalidInputError(f"no server can be used ({reasons}): check the URL, and start the server")
-            logger.warning("waiting up to %.0f s for a server (%s)", deadline - time.monotonic(), reasons)
+            if reasons != said or time.monotonic() - said_at > SAY_SECONDS:
+                said, said_at = reasons, time.monotonic()
+                logger.warning("waiting up to %.0f s for a server (%s)", deadline - time.monotonic(), reasons)
             await asyncio.sleep(min(2.0, max(0.0, deadline - time.monotonic())))
         pool = cls(replicas, config)
         try:
@@ -168,15 +171,31 @@ class EnginePool:
                 async with replica.slots:
                     if replica.up:  # it may have gone down while this request waited for a slot
                         tried.append(replica)
-                        return await self._ask(replica, request)
+                        if completion := await self._ask_within(replica, request):
+                            return completion
             finally:
                 replica.load -= 1
+
+    async def _ask_within(self, replica: Replica, request: Request) -> Completion | None:
+        """None if the server had no room for all that ran there: half as many will, and the request is asked anew."""
+        limit = max(replica.slots.limit, replica.slots.taken)
+        try:
+            return await self._ask(replica, request)
+        except OverloadedError as error:
+            if limit == 1:  # it is not the number of requests
+                self._note_failure(replica, error)
+                raise
+            if replica.slots.shrink(limit // 2):
+                logger.warning("%s gets at most %d requests at a time: %s", replica.url, replica.slots.limit, error)
+            return None
 
     async def _ask(self, replica: Replica, request: Request) -> Completion:
         engine = replica.engine
         try:
             async with asyncio.timeout(self.config.request_timeout):
                 completion = await engine.generate(request)
+        except OverloadedError:
+            raise
         except (TransientEngineError, TimeoutError) as error:
             if isinstance(error, TimeoutError):
                 error = TransientEngineError(

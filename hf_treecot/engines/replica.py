@@ -22,6 +22,44 @@ class ServerEngine(Engine, Protocol):
 Connect = Callable[[str, Any], Awaitable[ServerEngine]]
 
 
+class Slots(asyncio.Semaphore):
+    """
+    A server's slots, some of which can be taken away.
+
+    Args:
+        limit (`int`): How many.
+    """
+
+    def __init__(self, limit: int):
+        super().__init__(limit)
+        self.limit = limit
+        self.taken = 0
+        self._surplus = 0  # to be taken away as soon as they are free
+
+    def shrink(self, limit: int) -> bool:
+        """Leave at most so many, and at least one; tells whether it had more."""
+        limit = max(1, limit)
+        more = self.limit > limit
+        if more:
+            self._surplus += self.limit - limit
+            self.limit = limit
+        return more
+
+    async def acquire(self) -> bool:
+        """Wait for a free slot and take it."""
+        taken = await super().acquire()
+        self.taken += 1
+        return taken
+
+    def release(self) -> None:
+        """Free a slot."""
+        self.taken -= 1
+        if self._surplus:
+            self._surplus -= 1
+        else:
+            super().release()
+
+
 class Replica:
     """
     A server, whether it can be used or not.
@@ -36,7 +74,7 @@ class Replica:
         self.url = url
         self._connect, self._connect_timeout = connect, connect_timeout
         self.engine: ServerEngine | None = None
-        self.slots: asyncio.Semaphore | None = None
+        self.slots: Slots | None = None
         self.up = False
         self.load = 0  # requests that run or wait for a slot
         self.failures = 0  # in a row
@@ -47,7 +85,7 @@ class Replica:
     @property
     def share(self) -> float:
         """How busy it is."""
-        return self.load / self.engine.limits.max_concurrent_requests
+        return self.load / self.slots.limit
 
     async def connect(
         self, tokenizer: Any = None, identity: EngineIdentity | None = None, limit: float | None = None
@@ -81,7 +119,7 @@ class Replica:
         if self.engine is not None:
             self._retired.append(self.engine)
         self.engine, self.up, self.failures = engine, True, 0
-        self.slots = self.slots or asyncio.Semaphore(engine.limits.max_concurrent_requests)
+        self.slots = self.slots or Slots(engine.limits.max_concurrent_requests)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from ..errors import ContextLengthError, EngineError, InvalidInputError, TransientEngineError
+from ..errors import ContextLengthError, EngineError, InvalidInputError, OverloadedError, TransientEngineError
 from .chat_template import render_messages
 from .engine import UNFINISHED_CHARACTER, Completion, Request
 
@@ -24,6 +24,8 @@ TOO_LONG = re.compile(
     r"|longer than the model|maximum (model|allowed) (length|input)|context_length_exceeded",
     re.IGNORECASE,
 )
+# llama.cpp's, of all requests that run at that time: their tokens together fill the cache that they share.
+NO_ROOM = re.compile("context size has been exceeded", re.IGNORECASE)
 # Tokenizers that differ read this differently: digits, tags, white space, other scripts.
 SAMPLE = "Firstly, 1234567 + 89 = ?\n<sub-task>Überprüfe 数学   \\boxed{x_1}</sub-task>"
 
@@ -41,6 +43,8 @@ class ServerOptions:
         trust_remote_code (`bool`): Run code that comes with the tokenizer.
         max_concurrent_requests (`int`, *optional*): At most so many requests at the same time. By default what the
             server reports.
+        revision (`str`, *optional*): Of the model, where the server does not tell it; its tokenizer is of it too.
+        temperature, top_p (`float`): The sampling of the requests to come, with which the server is tried.
     """
 
     token: str | None = None
@@ -48,6 +52,9 @@ class ServerOptions:
     tokenizer: str | None = None
     trust_remote_code: bool = False
     max_concurrent_requests: int | None = None
+    revision: str | None = None
+    temperature: float = 0.7
+    top_p: float = 0.9
 
     def __repr__(self) -> str:
         return f"ServerOptions(model={self.model!r}, tokenizer={self.tokenizer!r})"  # never the token
@@ -147,6 +154,12 @@ def render_chat(tokenizer, messages: list[dict[str, str]]) -> str:
     return text.removeprefix(tokenizer.bos_token) if adds_first else text
 
 
+def longest(tokenizer) -> int | None:
+    """Tokens that its model takes, where a server does not tell; None if the tokenizer does not either."""
+    length = tokenizer.model_max_length
+    return length if length < 10**9 else None  # transformers has a huge number for unknown
+
+
 def count_tokens(tokenizer, prompt: str) -> int:
     """Tokens of a prompt, as a server counts them."""
     return len(tokenizer(prompt)["input_ids"])
@@ -203,6 +216,8 @@ def failure(url: str, response: httpx.Response, token: str | None) -> EngineErro
     text = redact(f"server {url} said {status}: {' '.join(str(message).split())[:300]}", token)
     if status in (400, 413, 422) and TOO_LONG.search(text):
         return ContextLengthError(text, status)
+    if status == 500 and NO_ROOM.search(text):
+        return OverloadedError(text, status=status)
     if status in (408, 409, 424, 425, 429) or status >= 500:
         return TransientEngineError(text, _seconds(response.headers.get("retry-after")), status)
     return EngineError(text, status)

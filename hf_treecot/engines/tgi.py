@@ -13,6 +13,7 @@ from ..errors import ContextLengthError, EngineError, InvalidInputError, Transie
 from .chat_template import tokenizer_digests
 from .engine import Completion, EngineIdentity, Request
 from .neutral_settings import TGI_SETTINGS, NeutralSettings
+from .sampling_check import check_sampling
 from .server import (
     HTTPX_ERRORS,
     SAMPLE,
@@ -30,6 +31,7 @@ from .server import (
     refused,
     render_chat,
 )
+from .server_kinds import public_name
 
 
 NO_TOKEN = "-"  # noqa: S105  `AsyncInferenceClient` would send the user's Hub token to any server if it is given none
@@ -69,13 +71,15 @@ class TGIEngine:
         self.url, self.identity, self.tokenizer, self.limits = url, identity, tokenizer, limits
         self._token = token
         self._neutral = NeutralSettings(url, TGI_SETTINGS)
-        self._client = _ServerClient(provider="hf-inference", base_url=url, api_key=token or NO_TOKEN)
+        # Its route is `/`: behind a path, without the slash, proxies would redirect.
+        self._client = _ServerClient(provider="hf-inference", base_url=f"{url}/", api_key=token or NO_TOKEN)
         self._client.connections = limits.max_concurrent_requests
 
     @classmethod
     async def connect(cls, url: str, options: ServerOptions, tokenizer: Any = None) -> "TGIEngine":
         """
-        Ask a server what it is, and see that it works: its tokenizer is the right one, and it writes a token.
+        Ask a server what it is, and see that it works: its tokenizer is the right one, it writes a token by the
+        settings of the requests to come, and it samples.
 
         Args:
             url (`str`): Base URL, as in [`~server.check_url`].
@@ -83,15 +87,18 @@ class TGIEngine:
             tokenizer (`~transformers.PreTrainedTokenizerBase`, *optional*): Instead of loading one.
 
         Raises:
-            InvalidInputError: It is not a TGI server, serves another model, wants a token, or the tokenizer is
-                another.
+            InvalidInputError: It is not a TGI server, serves another model, wants a token, does not sample, or the
+                tokenizer is another.
             TransientEngineError: It cannot be reached, or does not answer yet.
         """
         async with new_client(options.token) as client:
             info = await _info(client, url, options.token)
             model = check_model(url, options.model, [info["model_id"]])
             name = options.tokenizer or model
-            tokenizer = tokenizer or load_tokenizer(name, options.trust_remote_code)
+            revision = info.get("model_sha") or options.revision or ""
+            tokenizer = tokenizer or load_tokenizer(
+                name, options.trust_remote_code, revision=options.revision if options.tokenizer is None else None
+            )
             await _compare_tokenizers(client, url, options.token, tokenizer, name, model)
         limits = ServerLimits(
             max_concurrent_requests=options.max_concurrent_requests or info["max_concurrent_requests"],
@@ -101,15 +108,17 @@ class TGIEngine:
         )
         identity = EngineIdentity(
             "tgi",
-            model,
-            revision=info.get("model_sha") or "",
+            public_name(model),
+            revision=revision,
             dtype=str(info.get("model_dtype") or "").removeprefix("torch."),  # of older servers
             version=f"text-generation-inference {info.get('version') or ''}".strip(),
             **tokenizer_digests(tokenizer),
         )
         engine = cls(url, identity, tokenizer, limits, options.token)
         try:
-            await engine.generate(Request("1", (), 1, 0.0, 1.0, 1))
+            await engine.generate(Request("1", (), 1, options.temperature, options.top_p, 1))
+            if options.temperature > 0:
+                await check_sampling(url, engine)
         except BaseException:
             await engine.close()
             raise

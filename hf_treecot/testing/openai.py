@@ -1,9 +1,10 @@
-"""A loopback server of OpenAI's completions as vLLM has them, over a small world.
+"""A loopback server of OpenAI's completions, as vLLM and others have them, over a small world.
 
 python -m hf_treecot.testing.openai --port 8000                    # the starter model
 """
 
 import json
+from dataclasses import replace
 from functools import partial
 
 from starlette.applications import Starlette
@@ -29,23 +30,37 @@ EXTRA = {
         "dynatemp_range", "mirostat", "samplers",
     },
     "openai": set(),
+    "transformers": {"generation_config"},
+    "lmstudio": {"top_k", "min_p", "repeat_penalty"},
 }  # fmt: skip
 # What each kind tells of itself, and where.
 ABOUT = {
     "vllm": ("/version", {"version": "0.11.0"}),
     "sglang": ("/get_server_info", {"version": "0.5.4", "dtype": "auto", "quantization": "fp8", "revision": "main"}),
-    "llamacpp": ("/props", {"build_info": "b6900-1", "model_path": "/srv/models/scripted-Q4_K_M.gguf"}),
-}
+    "llamacpp": (
+        "/props", {"build_info": "b6900-1", "model_path": "/srv/models/scripted-Q4_K_M.gguf", "total_slots": 6}
+    ),
+    "transformers": ("/openapi.json", {"paths": {"/load_model": {}, "/v1/completions": {}}}),
+    "lmstudio": ("/api/v0/models", {"data": [
+        {"id": "loopback/scripted", "state": "loaded", "quantization": "Q4_K_M", "max_context_length": 32768,
+         "loaded_context_length": 900},
+    ]}),
+}  # fmt: skip
 
 
 def make_app(
     backend, faults: Faults | None = None, token: str | None = None, max_concurrent_requests: int = 128,
-    max_model_len: int = 1024, server: str = "vllm",
+    max_model_len: int = 1024, server: str = "vllm", listed: tuple[str, ...] | None = None, greedy: bool = False,
+    room: int | None = None,
 ) -> Starlette:  # fmt: skip
     """
     The application. `app.state` tells what it saw: `requests`, `bodies`, `headers`, `running`, `most_running`.
 
-    `server` is whose fields it takes and how it describes itself, one of `EXTRA`.
+    Args:
+        server (`str`): Whose fields it takes and how it describes itself, one of `EXTRA`.
+        listed (`tuple[str]`, *optional*): The models that it says it serves, which is none but the backend's.
+        greedy (`bool`): It takes no notice of seeds and temperatures.
+        room (`int`, *optional*): More requests at a time than this fill the cache that they share, and all fail.
     """
     faults = faults or Faults()
 
@@ -61,8 +76,10 @@ def make_app(
             return _error(f"{type(error).__name__}: {error}", "BadRequestError", 400)
 
     async def models(request: HTTPRequest) -> Response:
-        model = {"id": backend.identity.model, "object": "model", "owned_by": server, "max_model_len": max_model_len}
-        return JSONResponse({"object": "list", "data": [model]})
+        names = (backend.identity.model,) if listed is None else listed
+        context = {"vllm": {"max_model_len": max_model_len}, "llamacpp": {"meta": {"n_ctx": max_model_len}}}
+        model = {"object": "model", "owned_by": server, **context.get(server, {})}
+        return JSONResponse({"object": "list", "data": [{"id": name, **model} for name in names]})
 
     async def completions(request: HTTPRequest) -> Response:
         asked = await request.json()
@@ -83,7 +100,13 @@ def make_app(
         wanted = Request(
             asked["prompt"], tuple(stop), asked["max_tokens"], asked["temperature"], asked["top_p"], asked["seed"]
         )
+        settings = json.loads(asked.get("generation_config", "{}"))
+        if greedy or (server == "transformers" and not settings.get("do_sample")):
+            wanted = replace(wanted, temperature=0.0, seed=0)
         state.running += 1
+        if room is not None and state.running > room:
+            state.overflows += 1
+        before = state.overflows - (room is not None and state.running > room)
         state.most_running = max(state.most_running, state.running)
         try:
             kind = faults.draw()
@@ -91,10 +114,15 @@ def make_app(
             if (response := await faults.response(kind, overloaded, broken)) is not None:
                 return response
             completion = await backend.generate(wanted)
+            if state.overflows > before:
+                return _error("Context size has been exceeded.", "server_error", 500)
             state.requests.append(wanted)
         finally:
             state.running -= 1
-        return JSONResponse(_answer(completion, wanted, kind, length, asked))
+        answer = _answer(completion, wanted, kind, length, asked)
+        if server in ("transformers", "lmstudio"):  # they tell no more than that
+            answer["choices"][0] = {name: answer["choices"][0][name] for name in ("index", "text", "finish_reason")}
+        return JSONResponse(answer)
 
     async def health(request: HTTPRequest) -> Response:
         return Response()
@@ -110,7 +138,7 @@ def make_app(
     )
     state = app.state
     state.requests, state.bodies, state.headers = [], [], []
-    state.running = state.most_running = 0
+    state.running = state.most_running = state.overflows = 0
     state.faults = faults
     return app
 
