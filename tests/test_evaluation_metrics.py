@@ -22,19 +22,17 @@ from lighteval.tasks.requests import Doc
 
 from hf_treecot.base import Problem, Verdict
 from hf_treecot.errors import InvalidInputError
+from hf_treecot.evaluation.lighteval_tasks import OutputMetrics, Outputs, make_task, metrics, to_doc
 from hf_treecot.evaluation.metrics import (
     CONVERSATION,
     INSTRUCTIONS,
     REASONING,
-    OutputMetrics,
     followed_instructions,
     metric_names,
-    metrics,
     summarize,
 )
-from hf_treecot.evaluation.replies import Outputs, check_gold, verify
+from hf_treecot.evaluation.replies import check_gold, verify
 from hf_treecot.evaluation.tasks import BENCHMARKS, TASKS_TABLE, TaskOptions
-from hf_treecot.evaluation.tasks.benchmark import to_doc
 from hf_treecot.problems.generators import generate_problems
 from hf_treecot.problems.loading import load_problems
 from hf_treecot.verifiers.judging import NO_ANSWER
@@ -190,7 +188,7 @@ def test_one_instruction_twice():
 
 def test_packaged_problems_are_those_of_the_generators():
     for name in ("letters", "arithmetic"):
-        task = LightevalTask(BENCHMARKS[name].config(TaskOptions()))
+        task = LightevalTask(make_task(BENCHMARKS[name], TaskOptions()))
         docs = task.get_docs()
         held = {doc.query: doc.choices[0] for doc in docs}
         assert len(docs) == 500
@@ -199,9 +197,9 @@ def test_packaged_problems_are_those_of_the_generators():
 
 def test_names_and_options():
     assert [task.name for task in TASKS_TABLE] == [f"treecot:{name}" for name in BENCHMARKS]
-    assert BENCHMARKS["gsm8k"].config(TaskOptions(data="/data")).hf_repo == "/data/gsm8k"
-    assert BENCHMARKS["multi_if_hindi"].config(TaskOptions(data="/data")).hf_repo == "/data/multi_if"
-    assert BENCHMARKS["letters"].config(TaskOptions(data="/data")).hf_repo.endswith("letters")
+    assert make_task(BENCHMARKS["gsm8k"], TaskOptions(data="/data")).hf_repo == "/data/gsm8k"
+    assert make_task(BENCHMARKS["multi_if_hindi"], TaskOptions(data="/data")).hf_repo == "/data/multi_if"
+    assert make_task(BENCHMARKS["letters"], TaskOptions(data="/data")).hf_repo.endswith("letters")
     row = {"question": "What is 6 times 7?", "answer": "It is 42.\n#### 42"}
     assert to_doc(BENCHMARKS["gsm8k"], "benchmark", row, "t").query.endswith("\\boxed{}.\n\nWhat is 6 times 7?")
     assert to_doc(BENCHMARKS["gsm8k"], "training", row, "t").query == "What is 6 times 7?"

@@ -21,8 +21,8 @@ from ..errors import InvalidInputError
 from ..mcts.pattern import Pattern, load_pattern
 from ..mcts.search import SearchConfig
 from . import lighteval_compat
+from .lighteval_tasks import Outputs
 from .outputs import reply
-from .replies import Outputs
 from .search_answers import load_judge, search_answers
 
 

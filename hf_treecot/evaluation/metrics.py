@@ -1,26 +1,21 @@
-"""What is measured of a model's outputs: accuracy, and how outputs fail, for one problem, in lighteval's terms.
+"""What is measured of a model's outputs: accuracy, and how outputs fail, for one problem and summed up over problems.
 
-Every figure is a mean over problems with a bootstrap interval. Verifiers run in killable processes; one that fails
-gives no reward, which is not a reward of 0: such outputs are left out of accuracy and counted.
+It knows judged outputs, not who asked for them: lighteval and Inspect give the same figures of the same outputs. Every
+figure is a mean over problems with a bootstrap interval. Verifiers run in killable processes; one that fails gives no
+reward, which is not a reward of 0: such outputs are left out of accuracy and counted.
 """
 
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-
-from lighteval.metrics.metrics_sample import SampleLevelComputation, SamplingMetric
-from lighteval.metrics.utils.metric_utils import SampleLevelMetricGrouping
-from lighteval.models.model_output import ModelResponse
-from lighteval.tasks.requests import Doc, SamplingMethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
 
 from ..base import Problem, Verdict
-from ..errors import InvalidInputError
 from ..verifiers.diagnostics import is_looping, is_over_reflecting, repetition
-from ..verifiers.judging import NO_ANSWER, Judged, answer_key
-from .replies import judge, verify
+from ..verifiers.judging import NO_ANSWER, Judged
+from .replies import verify
 from .statistics import estimate, pass_at_k, sample_counts
 
 
@@ -36,54 +31,52 @@ INSTRUCTION_ACCURACIES = (
 MEAN = "mean_acc"  # of the four, over all problems: what Multi-IF's authors report of a turn
 
 
-@dataclass
-class OutputMetrics(SampleLevelComputation, SamplingMetric):
+Figures = Mapping[str, float | list]  # lists where a problem has several values, as with instructions
+
+
+def output_figures(problems: Sequence[Problem], output: Sequence[Judged], kind: str) -> Figures:
     """
-    The figures of one problem.
+    The figures of one output.
 
     Args:
+        problems (`Sequence[Problem]`): Of every turn.
+        output (`Sequence[Judged]`): A reply to every turn.
         kind (`str`): [`REASONING`], [`INSTRUCTIONS`] or [`CONVERSATION`].
-        k (`int`): Samples of every problem.
     """
-
-    kind: str = REASONING
-    k: int = 1
-
-    def num_samples(self) -> int:
-        """How many samples lighteval asks a model for."""
-        return self.k
-
-    def compute(self, doc: Doc, model_response: ModelResponse, **kwargs) -> dict[str, float | list[float]]:
-        """
-        Judge what a model said to one problem.
-
-        Raises:
-            InvalidInputError: There are fewer outputs than the figures need, or no replies to all turns.
-        """
-        problems = [Problem(**problem) for problem in doc.specific["problems"]]
-        outputs = judge(problems, doc, model_response)
-        is_search = getattr(model_response, "is_search", False)
-        if len(outputs) < self.k and not is_search:
-            raise InvalidInputError(f"k={self.k} needs as many samples; the model gave {len(outputs)}: lower k")
-        rewards = [_mean([reply.reward for reply in output]) for output in outputs]
-        chosen = outputs[:1] if is_search else outputs
-        figures = {"accuracy": _mean(rewards[: len(chosen)]), **failures(chosen)}
-        # Chains of one tree share tokens, so that theirs cannot be added up.
-        spent = model_response.budget if is_search else sum(reply.tokens for output in outputs for reply in output)
-        figures["tokens"] = spent
-        if self.kind != REASONING:
-            figures |= instruction_accuracies(problems, chosen)
-        if self.k > 1 and not is_search:
-            keys = [answer_key(output[-1].text, problems[-1].verifier) for output in outputs]
-            figures |= sample_figures(rewards, keys, self.k)
-        if self.k > 1 or is_search:
-            figures |= within_tokens(rewards, model_response, figures["tokens"], outputs)
-        return figures
+    figures = {"accuracy": mean_known([reply.reward for reply in output]), **failures(output)}
+    figures["tokens"] = sum(reply.tokens for reply in output)
+    return figures if kind == REASONING else figures | instruction_accuracies(problems, output)
 
 
-def failures(outputs: Sequence[Sequence[Judged]]) -> dict[str, float]:
-    """How often outputs fail, and how; a share of the replies each."""
-    replies = [reply for output in outputs for reply in output]
+def problem_figures(outputs: Sequence[Figures], keys: Sequence[str | None]) -> Figures:
+    """
+    The figures of independent samples of one problem, together: tokens add up, the others are means.
+
+    Args:
+        outputs (`Sequence[Figures]`): As of [`output_figures`].
+        keys (`Sequence[str]`): What every output answers; see [`~verifiers.judging.answer_key`].
+    """
+    figures = {}
+    for name in outputs[0]:
+        values = [output[name] for output in outputs]
+        figures[name] = _together(values) if isinstance(values[0], list) else mean_known(values)
+    figures["tokens"] = sum(output["tokens"] for output in outputs)
+    if len(outputs) > 1:
+        rewards = [output["accuracy"] for output in outputs]
+        figures |= sample_figures(rewards, keys)
+        figures |= within_tokens(rewards, list(accumulate(output["tokens"] for output in outputs)), figures["tokens"])
+    return figures
+
+
+def _together(lists: Sequence[list]) -> list:
+    """The values of several outputs in one list; of lists of lists, list by list."""
+    if lists[0] and isinstance(lists[0][0], list):
+        return [[value for group in groups for value in group] for groups in zip(*lists, strict=True)]
+    return [value for values in lists for value in values]
+
+
+def failures(replies: Sequence[Judged]) -> dict[str, float]:
+    """How often replies fail, and how; a share of them each."""
     kinds = Counter(reply.no_answer for reply in replies)
     count = len(replies)
     return {
@@ -97,11 +90,11 @@ def failures(outputs: Sequence[Sequence[Judged]]) -> dict[str, float]:
     }
 
 
-def sample_figures(rewards: Sequence[float], keys: Sequence[str | None], k: int) -> dict[str, float]:
+def sample_figures(rewards: Sequence[float], keys: Sequence[str | None]) -> dict[str, float]:
     """What independent samples come to together; a sample whose verifier failed is not counted as right."""
     right = [reward > 0.5 for reward in rewards]
     figures = {}
-    for count in sample_counts(k):
+    for count in sample_counts(len(rewards)):
         votes = Counter(key for key in keys[:count] if key is not None)
         winner = votes.most_common(1)[0][0] if votes else None
         figures[f"pass@{count}"] = pass_at_k(len(right), sum(right), count)
@@ -110,14 +103,8 @@ def sample_figures(rewards: Sequence[float], keys: Sequence[str | None], k: int)
     return figures
 
 
-def within_tokens(rewards, response: ModelResponse, tokens: int, outputs: Sequence[Sequence[Judged]]) -> dict:
-    """Whether any output is right of those that were there after a part of the tokens."""
-    found_at = getattr(response, "found_at", None)
-    if not found_at:
-        found_at, total = [], 0
-        for output in outputs:
-            total += sum(reply.tokens for reply in output)
-            found_at.append(total)
+def within_tokens(rewards: Sequence[float], found_at: Sequence[int], tokens: int) -> dict[str, float]:
+    """Whether any output is right of those that were there, at so many tokens each, after a part of all tokens."""
     return {
         f"test@tokens{name}": float(
             any(r > 0.5 for r, at in zip(rewards, found_at, strict=True) if at <= part * tokens)
@@ -126,25 +113,19 @@ def within_tokens(rewards, response: ModelResponse, tokens: int, outputs: Sequen
     }
 
 
-def instruction_accuracies(problems: Sequence[Problem], outputs: Sequence[Sequence[Judged]]) -> dict[str, list]:
+def instruction_accuracies(problems: Sequence[Problem], output: Sequence[Judged]) -> dict[str, list]:
     """IFEval's four accuracies, a value for each prompt or instruction; in a conversation by turn, with their mean."""
     loose = [replace(p, answer=json.dumps({**json.loads(p.answer), "loose": True})) for p in problems]
-    replies = [reply for output in outputs for reply in output]
-    verdicts = verify([reply.text for reply in replies], loose * len(outputs))
-    figures: dict[str, list[float]] = {}
-    for index, (reply, loose_verdict) in enumerate(zip(replies, verdicts, strict=True)):
-        turn = index % len(problems)
-        prefix = f"turn_{turn + 1}_" if len(problems) > 1 else ""
+    verdicts = verify([reply.text for reply in output], loose)
+    figures: dict[str, list] = {}
+    for turn, (problem, reply, loose_verdict) in enumerate(zip(problems, output, verdicts, strict=True), start=1):
+        prefix = f"turn_{turn}_" if len(problems) > 1 else ""
         for mode, verdict in (("strict", reply.verdict), ("loose", loose_verdict)):
-            if verdict is not None:
-                followed = followed_instructions(verdict, json.loads(problems[turn].answer)["instructions"])
-                figures.setdefault(f"{prefix}prompt_level_{mode}_acc", []).append(float(all(followed)))
-                figures.setdefault(f"{prefix}inst_level_{mode}_acc", []).extend(map(float, followed))
-    if len(problems) > 1:
-        for turn in range(1, len(problems) + 1):
-            figures[f"turn_{turn}_{MEAN}"] = [
-                figures.get(f"turn_{turn}_{name}", []) for name in INSTRUCTION_ACCURACIES
-            ]
+            followed = verdict and followed_instructions(verdict, json.loads(problem.answer)["instructions"])
+            figures[f"{prefix}prompt_level_{mode}_acc"] = [] if verdict is None else [float(all(followed))]
+            figures[f"{prefix}inst_level_{mode}_acc"] = [] if verdict is None else list(map(float, followed))
+        if len(problems) > 1:
+            figures[f"{prefix}{MEAN}"] = [figures[f"{prefix}{name}"] for name in INSTRUCTION_ACCURACIES]
     return figures
 
 
@@ -176,25 +157,6 @@ def metric_names(kind: str, k: int) -> list[str]:
     return names
 
 
-def metrics(kind: str, k: int = 1) -> SampleLevelMetricGrouping:
-    """
-    The metrics of a task, for lighteval.
-
-    Args:
-        kind (`str`): [`REASONING`], [`INSTRUCTIONS`] or [`CONVERSATION`].
-        k (`int`): Samples of every problem.
-    """
-    names = metric_names(kind, k)
-    lower = ("no_answer", "repetition", "over_reflection", "length", "tokens", "verifier_failures")
-    return SampleLevelMetricGrouping(
-        metric_name=names,
-        higher_is_better={name: not name.startswith(lower) for name in names},
-        category=SamplingMethod.GENERATIVE,
-        sample_level_fn=OutputMetrics(kind, k),
-        corpus_level_fn={name: partial(summarize, name) for name in names},
-    )
-
-
 def summarize(name: str, values: Sequence[float | Sequence[float]]) -> dict[str, float]:
     """
     A figure of a task: the mean, the bootstrap's standard error and 95 % interval.
@@ -217,6 +179,7 @@ def summarize(name: str, values: Sequence[float | Sequence[float]]) -> dict[str,
     }
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean_known(values: Sequence[float]) -> float:
+    """The mean of the values that are not NaN, of which there may be none."""
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else math.nan

@@ -25,6 +25,7 @@ from lighteval.tasks.lighteval_task import LightevalTask  # noqa: E402
 from ..base import Problem  # noqa: E402
 from ..engines.engine import Engine  # noqa: E402
 from .engine_model import EngineModel, EngineModelConfig  # noqa: E402
+from .lighteval_tasks import make_task, make_tasks  # noqa: E402
 from .metrics import INSTRUCTIONS, REASONING  # noqa: E402
 from .replies import check_gold  # noqa: E402
 from .tasks import BENCHMARKS, Benchmark, TaskOptions  # noqa: E402
@@ -92,7 +93,7 @@ def check_tasks(benchmarks: Sequence[Benchmark], options: TaskOptions, limit: in
         InvalidInputError: One cannot.
     """
     for benchmark in benchmarks:
-        task = LightevalTask(benchmark.config(options))
+        task = LightevalTask(make_task(benchmark, options))
         try:
             docs = task.get_docs(limit)
         except InvalidInputError:
@@ -140,7 +141,7 @@ def evaluate(
         hub_results_org=results_org or "", public=public,
     )  # fmt: skip
     module = ModuleType("hf_treecot_tasks")
-    module.TASKS_TABLE = [benchmark.config(options) for benchmark in benchmarks]
+    module.TASKS_TABLE = make_tasks(benchmarks, options)
     parameters = PipelineParameters(
         launcher_type=ParallelismManager.CUSTOM, custom_tasks_directory=module, max_samples=limit,
         # Thoughts are what is measured.

@@ -1,11 +1,10 @@
-"""The benchmarks of the paper as lighteval tasks, and two that run without a network.
+"""The benchmarks of the paper, and two that run without a network; a benchmark is one file.
 
     lighteval accelerate "model_name=…" "treecot:gsm8k|0" --custom-tasks hf_treecot.evaluation.tasks
+    inspect eval hf_treecot/gsm8k --model …
 
-A benchmark is one file. Its metrics are those of `evaluation.metrics`.
+Their figures are those of `evaluation.metrics`, whoever runs them.
 """
-
-from lighteval.tasks.lighteval_task import LightevalTaskConfig
 
 from . import (
     aime24,
@@ -38,11 +37,13 @@ BENCHMARKS = {
 }
 
 
-def make_tasks(options: TaskOptions) -> list[LightevalTaskConfig]:
-    """All tasks, for lighteval."""
-    return [benchmark.config(options) for benchmark in BENCHMARKS.values()]
+def __getattr__(name: str):
+    """`TASKS_TABLE`, which lighteval looks for, made when it does: Inspect needs no lighteval."""
+    if name == "TASKS_TABLE":
+        from ..lighteval_tasks import make_tasks
+
+        return make_tasks(BENCHMARKS.values(), TaskOptions.from_environment())
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-TASKS_TABLE = make_tasks(TaskOptions.from_environment())
-
-__all__ = ["BENCHMARKS", "TASKS_TABLE", "Benchmark", "TaskOptions", "make_tasks"]
+__all__ = ["BENCHMARKS", "Benchmark", "TaskOptions"]

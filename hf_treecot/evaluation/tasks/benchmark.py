@@ -1,24 +1,21 @@
-"""What a benchmark is: rows of a dataset, read as problems, in the shape that lighteval takes.
+"""What a benchmark is: rows of a dataset, read as problems.
 
 A benchmark names a dataset and a format of `problem_formats`; prompts, gold answers and verifiers are then those of
-the data that trees are built from. Three variables say the rest to the `lighteval` command; recipes pass it as
-arguments.
+the data that trees are built from. It must not know who asks: [`~evaluation.lighteval_tasks`] and
+[`~evaluation.inspect_tasks`] give it to lighteval and to Inspect. Three variables say the rest to the `lighteval`
+command; recipes and Inspect's command pass it as arguments.
 """
 
 import json
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-from lighteval.tasks.lighteval_task import LightevalTaskConfig
-from lighteval.tasks.requests import Doc
 
 from ...base import Problem, verifier_of_row
 from ...errors import InvalidInputError
 from ...problems.formats import FORMATS
-from ..metrics import CONVERSATION, INSTRUCTIONS, REASONING, metrics
+from ..metrics import CONVERSATION, INSTRUCTIONS, REASONING
 
 
 DATA_VARIABLE = "TREECOT_EVALUATION_DATA"
@@ -105,57 +102,36 @@ class Benchmark:
         """As lighteval knows it."""
         return f"treecot:{self.name}"
 
-    def config(self, options: TaskOptions) -> LightevalTaskConfig:
-        """The task for lighteval."""
-        local = options.data is not None and not Path(self.dataset).is_dir()
-        return LightevalTaskConfig(
-            name=self.task_name,
-            prompt_function=partial(to_doc, self, options.prompt),
-            hf_repo=str(Path(options.data, self.directory or self.name)) if local else self.dataset,
-            hf_subset="default" if local else self.subset,
-            hf_avail_splits=[self.split],
-            evaluation_splits=[self.split],
-            hf_filter=self.keep,
-            metrics=[metrics(self.kind, options.num_samples)],
-            generation_size=options.generation_size or self.generation_size,
-            stop_sequence=[],
-            version=self.version,
-        )
+    def source(self, options: TaskOptions) -> tuple[str, str]:
+        """Dataset or directory, and configuration, of its rows."""
+        if options.data is None or Path(self.dataset).is_dir():
+            return self.dataset, self.subset
+        return str(Path(options.data, self.directory or self.name)), "default"
+
+    def turns(self, prompt: str, problems: Sequence[Problem]) -> list[str]:
+        """
+        What a model is asked, turn by turn.
+
+        Args:
+            prompt (`str`): `"benchmark"` or `"training"`.
+            problems (`Sequence[Problem]`): Of a row; see [`read_problems`].
+        """
+        if self.kind == CONVERSATION:
+            return [json.loads(problem.answer)["turns"][-1] for problem in problems]
+        return [(self.instruction if prompt == "benchmark" else "") + problem.prompt for problem in problems]
 
 
-def to_doc(benchmark: Benchmark, prompt: str, row: dict, task_name: str) -> Doc | None:
+def read_problems(benchmark: Benchmark, row: dict) -> list[Problem]:
     """
-    A row of a benchmark's dataset as lighteval takes it.
+    The problems of a row, one for every turn; none of a row that no verifier can check.
 
     Args:
         benchmark ([`Benchmark`]): Whose row it is.
-        prompt (`str`): `"benchmark"` or `"training"`.
-        row (`dict`): The row.
-        task_name (`str`): Name of the task.
-
-    Returns:
-        [`~lighteval.tasks.requests.Doc`]: Its `specific` holds the problems, one for every turn. None for a row that
-        no verifier can check.
+        row (`dict`): The row, with its number as `__index`.
 
     Raises:
         InvalidInputError: The row cannot be read.
     """
-    problems = read_problems(benchmark, row)
-    if not problems:
-        return None
-    instruction = benchmark.instruction if prompt == "benchmark" else ""
-    turns = json.loads(problems[0].answer).get("turns") if benchmark.kind == CONVERSATION else None
-    return Doc(
-        task_name=task_name,
-        query=instruction + (turns[0] if turns else problems[0].prompt),
-        choices=[problems[-1].answer],
-        gold_index=0,
-        specific={"problems": [asdict(problem) for problem in problems]},
-    )
-
-
-def read_problems(benchmark: Benchmark, row: dict) -> list[Problem]:
-    """The problems of a row, one for every turn."""
     index = row.get("__index", "?")
     formats = [FORMATS[name] for name in benchmark.formats]
     how = next((how for how in formats if row.keys() >= set(how.required)), None)
