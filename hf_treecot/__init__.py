@@ -31,6 +31,8 @@ _NAMES = {
     "VerifierError": "errors",
     "FoundAnswers": "evaluation.search_answers",
     "search_answers": "evaluation.search_answers",
+    "elect": "evaluation.voting",
+    "Vote": "evaluation.voting",
     "DatasetWriter": "hub.dataset",
     "load_trees": "hub.dataset",
     "push_model": "hub.push",

@@ -33,6 +33,7 @@ from hf_treecot.evaluation.metrics import (
 )
 from hf_treecot.evaluation.replies import check_gold, verify
 from hf_treecot.evaluation.tasks import BENCHMARKS, TASKS_TABLE, TaskOptions
+from hf_treecot.evaluation.voting import Vote
 from hf_treecot.problems.generators import generate_problems
 from hf_treecot.problems.loading import load_problems
 from hf_treecot.verifiers.judging import NO_ANSWER
@@ -94,6 +95,17 @@ def test_a_mixture_of_samples():
     assert [result[f"maj@{k}"] for k in (1, 2, 4)] == [0.0, 0.0, 1.0]  # of equals the first counts
     assert result["tokens"] == sum(len(text.split()) for text in (WRONG, RIGHT, LOOP, RIGHT))
     assert (result["test@tokens/8"], result["test@tokens"]) == (1.0, 1.0)  # the loop takes nearly all tokens
+
+
+def test_samples_vote_by_what_they_weigh():
+    """Two wrong ones that are unlikely against a right one; what gives no answer is not voted for, however likely."""
+    ballot = [Vote(None, str(i), weight) for i, weight in enumerate((-9.0, -9.0, -1.0, 0.0))]
+    result = figures([WRONG, WRONG, RIGHT, NEVER], ballot=ballot, answer_vote="log_probability")
+    assert [result[f"maj@{k}"] for k in (1, 2, 4)] == [0.0, 0.0, 0.0]
+    assert [result[f"vote@{k}"] for k in (1, 2, 4)] == [0.0, 0.0, 1.0]
+    alike = figures([WRONG, WRONG, RIGHT, NEVER])
+    assert alike["vote@4"] == alike["maj@4"] == 0.0
+    assert figures([NEVER, NEVER])["vote@2"] == 0.0
 
 
 def test_of_a_search_the_chosen_output_counts_and_no_token_is_counted_twice():

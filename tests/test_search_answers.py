@@ -6,7 +6,7 @@ import random
 import pytest
 
 from hf_treecot.base import Problem
-from hf_treecot.engines.engine import Completion
+from hf_treecot.engines.engine import Completion, EngineIdentity
 from hf_treecot.errors import EngineError, InvalidInputError
 from hf_treecot.evaluation.search_answers import load_judge, search_answers
 from hf_treecot.mcts.pattern import load_pattern
@@ -23,9 +23,9 @@ def mostly_right(tag, chain, rng):
     return f" step {rng.randrange(1000)}"
 
 
-def decode(engine, budget=400, problem=PROBLEM, **options):
+def decode(engine, budget=400, problem=PROBLEM, temperature=1.0, **options):
     options = {"seed": 0, **options}
-    config = SearchConfig(temperature=1.0)
+    config = SearchConfig(temperature=temperature, top_p=1.0)
     return asyncio.run(search_answers(problem, engine, load_pattern("reflection"), config, budget, **options))
 
 
@@ -82,7 +82,7 @@ def sure_of_the_wrong(tag, chain, rng):
 
 
 def test_confidence_may_outweigh_the_majority():
-    assert "\\boxed{41}" in decode(ScriptedEngine(sure_of_the_wrong), reward="majority").chains[0]
+    assert "\\boxed{41}" in decode(ScriptedEngine(sure_of_the_wrong), answer_vote="majority").chains[0]
     assert "\\boxed{42}" in decode(ScriptedEngine(sure_of_the_wrong), reward="confidence").chains[0]
 
 
@@ -92,6 +92,53 @@ def test_confidence_needs_log_probabilities():
 
     with pytest.raises(EngineError, match="needs log-probabilities"):
         decode(ScriptedEngine(silent), reward="confidence")
+
+
+@pytest.mark.parametrize(
+    ("options", "engine", "expected"),
+    [
+        ({}, "local", "log_probability"),
+        ({}, "openai", "majority"),  # which may be those after temperature: nobody knows this server
+        ({"reward": "confidence"}, "local", "reward_model"),
+        ({"answer_vote": "value"}, "local", "value"),
+        ({"answer_vote": "log_probability"}, "openai", "log_probability"),  # if one says so
+    ],
+)
+def test_how_the_answer_is_chosen(options, engine, expected):
+    world = ScriptedEngine(sure_of_the_wrong)
+    world.identity = EngineIdentity(engine, "m")
+    found = decode(world, temperature=0.7, **options)
+    assert found.answer_vote == expected
+    if expected != "value":
+        assert f"\\boxed{{{41 if expected == 'majority' else 42}}}" in found.chains[0]
+
+
+def test_chains_without_log_probabilities_vote_by_majority_unless_told_otherwise():
+    def silent(tag, chain, rng):
+        return Completion(mostly_right(tag, chain, rng), "stop", 5, 2)
+
+    assert decode(ScriptedEngine(silent)).answer_vote == "majority"
+    with pytest.raises(EngineError, match="answer_vote='log_probability' needs log-probabilities"):
+        decode(ScriptedEngine(silent), answer_vote="log_probability")
+    with pytest.raises(InvalidInputError, match="answer_vote='best' is unknown: use one of majority"):
+        decode(ScriptedEngine(silent), answer_vote="best")
+
+
+def test_answers_that_mean_the_same_vote_together():
+    """Two roots and two notations of one number against a wrong answer that is always written alike."""
+    problem = Problem("p", "How long is the diagonal of a square of side 2?", "", "math")
+
+    def script(tag, chain, rng):
+        if tag != "answer":
+            return f" step {rng.randrange(1000)}"
+        return rng.choice(
+            [r" \boxed{\sqrt{8}}", r" \boxed{2\sqrt{2}}", r" \boxed{\sqrt8}", r" \boxed{3}", r" \boxed{3}"]
+        )
+
+    found = decode(ScriptedEngine(script), 100, problem, answer_vote="majority")
+    assert "\\boxed{3}" not in found.chains[0]
+    names = {chain.rpartition("boxed{")[2].partition("}</")[0] for chain in found.chains}
+    assert names == {r"\sqrt{8}", r"2\sqrt{2}", r"\sqrt8", "3"}
 
 
 def likes_41(prompt, chain):

@@ -63,6 +63,14 @@ class EvaluateArguments:
         default="majority",
         metadata={"help": "majority, confidence, or a function of prompt and chain as package.module:function."},
     )
+    answer_vote: str | None = field(
+        default=None,
+        metadata={
+            "help": "Which answer is given, by what its chain weighs: majority, log_probability, value (of a search's "
+            "tree), reward_model (what search_reward gives). Default: log_probability where the engine gives the "
+            "model's own, else majority; reward_model, if search_reward is given."
+        },
+    )
     prompt: str = field(
         default="benchmark", metadata={"help": "benchmark, or training: the problem alone, as in the training data."}
     )
@@ -201,7 +209,7 @@ def make_directory(directory: Path) -> None:
 
 def settings(arguments: EvaluateArguments, decoding: str) -> dict:
     """What a run's configuration takes from the arguments."""
-    names = ("temperature", "top_p", "seed", "pattern", "search_reward", "token_budget")
+    names = ("temperature", "top_p", "seed", "pattern", "search_reward", "answer_vote", "token_budget")
     return {"decoding": decoding, "num_samples": arguments.k, **{name: getattr(arguments, name) for name in names}}
 
 

@@ -1,5 +1,6 @@
 """Runs side by side: a table with intervals and paired significance, and a plot. Knows figures, not how they came."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,8 +62,9 @@ def cell(row: dict[str, Any], name: str) -> str:
 
 
 def _grid(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> tuple[list[str], list[list[str]]]:
-    samples = {name for row in rows for name in row if name.startswith("maj@") and name.removeprefix("maj@").isdigit()}
-    of_samples = [max(samples - {"maj@1"}, key=_count, default=""), "test@tokens"]
+    counts = {int(name.removeprefix("maj@")) for row in rows for name in row if re.fullmatch(r"maj@\d+", name)}
+    most = max(counts, default=1)
+    of_samples = [*([f"maj@{most}", f"vote@{most}"] if most > 1 else []), "test@tokens"]
     of_samples = [name for name in of_samples if any(name in row for row in rows)]
     names = [*columns[:1], *of_samples, *columns[1:]]
     if any("p_value" in row for row in rows):
@@ -73,11 +75,6 @@ def _grid(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> t
         for row in rows
     ]
     return heads, lines
-
-
-def _count(name: str) -> int:
-    """The number of samples that a figure is of."""
-    return int(name.partition("@")[2])
 
 
 def table(rows: Sequence[dict[str, Any]], width: int = WIDE) -> Table:

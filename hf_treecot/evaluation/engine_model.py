@@ -6,9 +6,10 @@ its key holds neither prompt nor data.
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from lighteval.models.abstract_model import LightevalModel, ModelConfig
 from lighteval.models.model_output import ModelResponse
@@ -23,9 +24,11 @@ from ..mcts.search import SearchConfig
 from . import lighteval_compat
 from .lighteval_tasks import Outputs
 from .outputs import reply
-from .search_answers import load_judge, search_answers
+from .search_answers import default_vote, load_judge, load_reward, search_answers
+from .voting import Vote, check_answer_vote, is_untempered, weigh
 
 
+logger = logging.getLogger(__name__)
 DECODINGS = ("greedy", "sample", "mcts")
 
 
@@ -43,6 +46,9 @@ class EngineModelConfig(ModelConfig):
         seed (`int`): Of the samples and searches.
         pattern (`str`): Of a search.
         search_reward (`str`): Of a search.
+        answer_vote (`str`, *optional*): Which answer a search gives, and how samples are weighed; see
+            [`~evaluation.voting`].
+        voted_by (`str`): How answers were chosen in fact.
         token_budget (`int`, *optional*): Of a search; default: what the samples of the same problem take.
         thought_tokens (`int`): Generated tokens of one thought of a search.
     """
@@ -61,6 +67,8 @@ class EngineModelConfig(ModelConfig):
     seed: int = 0
     pattern: str = "reflection"
     search_reward: str = "majority"
+    answer_vote: str | None = None
+    voted_by: str = ""
     token_budget: int | None = None
     thought_tokens: int = 512
 
@@ -72,6 +80,7 @@ class _Sample:
     texts: list[str] = field(default_factory=list)
     token_counts: list[int] = field(default_factory=list)
     finish_reasons: list[str] = field(default_factory=list)
+    log_probability: float | None = 0.0
 
 
 class EngineModel(LightevalModel):
@@ -98,6 +107,13 @@ class EngineModel(LightevalModel):
             temperature=config.temperature, top_p=config.top_p, max_new_tokens=config.thought_tokens
         )
         load_judge(config.search_reward)
+        check_answer_vote(config.answer_vote)
+        if config.decoding == "sample" and config.answer_vote == "value":
+            raise InvalidInputError("answer_vote='value' is that of a search's tree: use another one for samples")
+        if config.decoding == "sample" and config.answer_vote == "reward_model" and ":" not in config.search_reward:
+            raise InvalidInputError(
+                "answer_vote='reward_model' needs a function for samples: give search_reward=package.module:function"
+            )
         lighteval_compat.do_without_cache(self)
 
     @property
@@ -143,7 +159,39 @@ class EngineModel(LightevalModel):
         if self.config.decoding == "mcts":
             return await self._search(engine, doc, problems, turns)
         count = 1 if self.config.decoding == "greedy" else self.config.num_samples
-        return _outputs(doc, await self._samples(engine, doc, problems[0], turns, count))
+        samples = await self._samples(engine, doc, problems[0], turns, count)
+        return Outputs(
+            input=doc.query,
+            text=[text for sample in samples for text in sample.texts],
+            token_counts=[count for sample in samples for count in sample.token_counts],
+            finish_reasons=[reason for sample in samples for reason in sample.finish_reasons],
+            **(await self._ballot(engine, turns[-1], samples) if count > 1 else {}),
+        )
+
+    async def _ballot(self, engine: Engine, question: str, samples: Sequence[_Sample]) -> dict:
+        """What every sample may be weighed by in a vote, and how it is."""
+        ballot = [Vote(None, str(sample.texts), sample.log_probability) for sample in samples]
+        reward, answer_vote = self.config.search_reward, self.config.answer_vote
+        if answer_vote is None:
+            is_usable = is_untempered(engine.identity, self.config.temperature, self.config.top_p)
+            answer_vote = default_vote(ballot, reward if ":" in reward else "majority", is_usable)
+        if answer_vote == "reward_model":
+            function = load_reward(reward)
+            rewards = [await asyncio.to_thread(function, question, sample.texts[-1]) for sample in samples]
+            ballot = [replace(vote, reward=reward) for vote, reward in zip(ballot, rewards, strict=True)]
+        self._record_vote(answer_vote)
+        weigh(ballot, answer_vote)  # raises if it cannot
+        return {"ballot": ballot, "answer_vote": answer_vote}
+
+    def _record_vote(self, answer_vote: str) -> None:
+        """Results tell how answers were chosen; it is said once if that is not as one would expect."""
+        if not self.config.voted_by and (self.config.answer_vote, answer_vote) == (None, "majority"):
+            logger.warning(
+                "%s: every answer has one vote, since its engine gives no log-probabilities, or those after "
+                "temperature and nucleus: sample at temperature 1 and top_p 1, or set answer_vote=log_probability",
+                self.config.model_name,
+            )
+        self.config.voted_by = answer_vote
 
     async def _samples(
         self, engine: Engine, doc: Doc, problem: Problem, turns: Sequence[str], count: int
@@ -164,6 +212,9 @@ class EngineModel(LightevalModel):
             sample.texts.append(completion.text)
             sample.token_counts.append(completion.tokens)
             sample.finish_reasons.append(completion.finish_reason)
+            if completion.tokens:
+                known = None not in (sample.log_probability, completion.log_probability)
+                sample.log_probability = sample.log_probability + completion.log_probability if known else None
         return sample
 
     async def _search(self, engine: Engine, doc: Doc, problems: Sequence[Problem], turns: Sequence[str]) -> Outputs:
@@ -178,8 +229,9 @@ class EngineModel(LightevalModel):
         problem = Problem(**{**doc.specific["problems"][0], "prompt": doc.query})
         found = await search_answers(
             problem, engine, self.pattern, self.search, max(budget, 1), reward=self.config.search_reward,
-            seed=self.config.seed,
+            answer_vote=self.config.answer_vote, seed=self.config.seed,
         )  # fmt: skip
+        self._record_vote(found.answer_vote)
         return Outputs(
             input=doc.query,
             text=found.chains,
@@ -189,12 +241,3 @@ class EngineModel(LightevalModel):
             found_at=found.found_at,
             budget=budget,
         )
-
-
-def _outputs(doc: Doc, samples: Sequence[_Sample]) -> Outputs:
-    return Outputs(
-        input=doc.query,
-        text=[text for sample in samples for text in sample.texts],
-        token_counts=[count for sample in samples for count in sample.token_counts],
-        finish_reasons=[reason for sample in samples for reason in sample.finish_reasons],
-    )

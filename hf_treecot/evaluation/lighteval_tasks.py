@@ -3,6 +3,7 @@
 Everything that is measured is in `evaluation.metrics`; here it is put into lighteval's terms.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -15,7 +16,8 @@ from lighteval.tasks.requests import Doc, SamplingMethod
 
 from ..base import Problem
 from ..errors import InvalidInputError
-from ..verifiers.judging import Judged, answer_key
+from ..verifiers.agreement import shared_keys
+from ..verifiers.judging import Judged
 from .metrics import (
     REASONING,
     Figures,
@@ -28,6 +30,7 @@ from .metrics import (
 )
 from .replies import judge
 from .tasks.benchmark import Benchmark, TaskOptions, read_problems
+from .voting import Vote
 
 
 LOWER_IS_BETTER = ("no_answer", "repetition", "over_reflection", "length", "tokens", "verifier_failures")
@@ -44,6 +47,8 @@ class Outputs(ModelResponse):
         is_search (`bool`): The outputs are those of one search, the one it chose first; else independent samples.
         found_at (`list[int]`): Tokens that had been generated for the problem when an output was there.
         budget (`int`): Tokens that could be spent on the problem.
+        ballot (`list[Vote]`): What every sample may be weighed by in a vote, without keys; may be empty.
+        answer_vote (`str`): How the samples are weighed.
     """
 
     token_counts: list[int] = field(default_factory=list)
@@ -51,6 +56,8 @@ class Outputs(ModelResponse):
     is_search: bool = False
     found_at: list[int] = field(default_factory=list)
     budget: int = 0
+    ballot: list[Vote] = field(default_factory=list)
+    answer_vote: str = "majority"
 
 
 def make_tasks(benchmarks: Iterable[Benchmark], options: TaskOptions) -> list[LightevalTaskConfig]:
@@ -137,7 +144,9 @@ class OutputMetrics(SampleLevelComputation, SamplingMetric):
             raise InvalidInputError(f"k={self.k} needs as many samples; the model gave {len(outputs)}: lower k")
         outputs = outputs[: self.k]
         figures = [output_figures(problems, output, self.kind) for output in outputs]
-        return problem_figures(figures, [answer_key(output[-1].text, problems[-1].verifier) for output in outputs])
+        keys = asyncio.run(shared_keys([output[-1].text for output in outputs], problems[-1]))
+        ballot = getattr(model_response, "ballot", [])[: self.k]
+        return problem_figures(figures, keys, ballot, getattr(model_response, "answer_vote", "majority"))
 
     def _of_search(
         self, problems: Sequence[Problem], outputs: Sequence[Sequence[Judged]], response: "Outputs"

@@ -17,6 +17,7 @@ from ..verifiers.diagnostics import is_looping, is_over_reflecting, repetition
 from ..verifiers.judging import NO_ANSWER, Judged
 from .replies import verify
 from .statistics import estimate, pass_at_k, sample_counts
+from .voting import Vote, elect
 
 
 REASONING, INSTRUCTIONS, CONVERSATION = "reasoning", "instructions", "conversation"
@@ -48,13 +49,20 @@ def output_figures(problems: Sequence[Problem], output: Sequence[Judged], kind: 
     return figures if kind == REASONING else figures | instruction_accuracies(problems, output)
 
 
-def problem_figures(outputs: Sequence[Figures], keys: Sequence[str | None]) -> Figures:
+def problem_figures(
+    outputs: Sequence[Figures],
+    keys: Sequence[str | None],
+    ballot: Sequence[Vote] = (),
+    answer_vote: str = "majority",
+) -> Figures:
     """
     The figures of independent samples of one problem, together: tokens add up, the others are means.
 
     Args:
         outputs (`Sequence[Figures]`): As of [`output_figures`].
-        keys (`Sequence[str]`): What every output answers; see [`~verifiers.judging.answer_key`].
+        keys (`Sequence[str]`): What every output answers; see [`~verifiers.agreement.shared_keys`].
+        ballot (`Sequence[Vote]`): What every output may be weighed by in a vote, where that is known.
+        answer_vote (`str`): How they are weighed; see [`~evaluation.voting.elect`].
     """
     figures = {}
     for name in outputs[0]:
@@ -63,7 +71,10 @@ def problem_figures(outputs: Sequence[Figures], keys: Sequence[str | None]) -> F
     figures["tokens"] = sum(output["tokens"] for output in outputs)
     if len(outputs) > 1:
         rewards = [output["accuracy"] for output in outputs]
-        figures |= sample_figures(rewards, keys)
+        votes = [
+            replace(vote, key=key) for vote, key in zip(ballot or [Vote(None, "")] * len(keys), keys, strict=True)
+        ]
+        figures |= sample_figures(rewards, votes, answer_vote)
         figures |= within_tokens(rewards, list(accumulate(output["tokens"] for output in outputs)), figures["tokens"])
     return figures
 
@@ -90,15 +101,15 @@ def failures(replies: Sequence[Judged]) -> dict[str, float]:
     }
 
 
-def sample_figures(rewards: Sequence[float], keys: Sequence[str | None]) -> dict[str, float]:
+def sample_figures(rewards: Sequence[float], votes: Sequence[Vote], answer_vote: str) -> dict[str, float]:
     """What independent samples come to together; a sample whose verifier failed is not counted as right."""
     right = [reward > 0.5 for reward in rewards]
     figures = {}
     for count in sample_counts(len(rewards)):
-        votes = Counter(key for key in keys[:count] if key is not None)
-        winner = votes.most_common(1)[0][0] if votes else None
         figures[f"pass@{count}"] = pass_at_k(len(right), sum(right), count)
-        figures[f"maj@{count}"] = float(winner is not None and right[keys.index(winner)])
+        for name, how in (("maj", "majority"), ("vote", answer_vote)):
+            chosen = elect(votes[:count], how)
+            figures[f"{name}@{count}"] = float(chosen is not None and right[chosen])
         figures[f"test@{count}"] = float(any(right[:count]))
     return figures
 
@@ -153,7 +164,7 @@ def metric_names(kind: str, k: int) -> list[str]:
         names += [f"turn_{turn}_{name}" for turn in (1, 2, 3) for name in (*INSTRUCTION_ACCURACIES, MEAN)]
     names += [f"test@tokens{part}" for part in PARTS]
     if k > 1:
-        names += [f"{name}@{count}" for name in ("pass", "maj", "test") for count in sample_counts(k)]
+        names += [f"{name}@{count}" for name in ("pass", "maj", "vote", "test") for count in sample_counts(k)]
     return names
 
 

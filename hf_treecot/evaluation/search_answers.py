@@ -2,15 +2,16 @@
 
 What rewards an answer is a judge of the tree itself: how many other answers agree with it, how sure the model was of
 its chain, or a function of yours. The budget is in generated tokens, all that were drawn included, so that it can be
-compared with sampling at the same cost; an answer that came after the budget was spent does not count.
+compared with sampling at the same cost; an answer that came after the budget was spent does not count. Which answer is
+given is a vote; see [`~evaluation.voting`].
 """
 
 import asyncio
 import importlib
 import math
 import random
-from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ..base import Problem, Verdict
@@ -19,7 +20,8 @@ from ..errors import EngineError, InvalidInputError
 from ..mcts.pattern import Pattern
 from ..mcts.search import Judge, SearchConfig, search
 from ..mcts.tree import ROOT, Tree
-from ..verifiers.judging import answer_key
+from ..verifiers.agreement import shared_key
+from .voting import Vote, check_answer_vote, elect, is_untempered
 
 
 MAX_SIMULATIONS = 1_000  # a tree whose answers are all found gains nothing from more
@@ -38,6 +40,7 @@ class FoundAnswers:
         found_at (`list[int]`): Generated tokens of the tree when a chain was complete.
         has_answer (`bool`): Whether there is any answer.
         spent (`int`): Generated tokens of the tree; the last simulation may go beyond the budget.
+        answer_vote (`str`): How the answer was chosen.
     """
 
     chains: list[str]
@@ -45,6 +48,7 @@ class FoundAnswers:
     found_at: list[int]
     has_answer: bool
     spent: int
+    answer_vote: str
 
 
 async def search_answers(
@@ -55,6 +59,7 @@ async def search_answers(
     token_budget: int,
     *,
     reward: str = "majority",
+    answer_vote: str | None = None,
     seed: int = 0,
     max_simulations: int = MAX_SIMULATIONS,
     observe: Callable[[Tree], None] | None = None,
@@ -70,6 +75,9 @@ async def search_answers(
         token_budget (`int`): Generated tokens.
         reward (`str`): `"majority"`, `"confidence"`, or a function `package.module:function` that takes a prompt and a
             chain and gives a reward from 0 to 1, such as that of a reward model.
+        answer_vote (`str`, *optional*): Which answer is given: `"majority"`, `"log_probability"`, `"value"` or
+            `"reward_model"`, see [`~evaluation.voting.elect`]. Default: by the rewards, if they are not those of the
+            majority; else by log-probability, if the engine gives that of the model itself; else by majority.
         seed (`int`): With the problem's id, the seed of the tree.
         max_simulations (`int`): Simulations after which it ends, whatever is left of the budget.
         observe (`Callable`, *optional*): Called with the tree after every simulation, to show it while it grows; see
@@ -80,6 +88,7 @@ async def search_answers(
     """
     found: dict[int, int] = {}
     judge = load_judge(reward)
+    check_answer_vote(answer_vote)
 
     async def record(tree: Tree, node_id: int) -> Verdict:
         found[node_id] = tree.generated_tokens
@@ -98,40 +107,59 @@ async def search_answers(
         observe=observe,
         judge=record,
     )  # fmt: skip
-    in_time = [node for node, at in found.items() if at <= token_budget]
-    keyed = {node: key for node in in_time if (key := tree.nodes[node].answer) is not None}
-    if not keyed:
-        nodes = [max(range(len(tree.nodes)), key=lambda node: _tokens(tree, node))]
-        found_at = [tree.generated_tokens]
+    in_time = [node for node, at in found.items() if at <= token_budget and tree.nodes[node].answer is not None]
+    ballot = [_vote(tree, node) for node in in_time]
+    if answer_vote is None:
+        is_usable = is_untempered(engine.identity, config.temperature, config.top_p)
+        answer_vote = default_vote(ballot, reward, is_usable)
+    if (elected := elect(ballot, answer_vote)) is not None:
+        chosen = in_time[elected]
+        nodes = [chosen, *(node for node in in_time if node != chosen)]
     else:
-        chosen = choose(tree, keyed, reward)
-        nodes = [chosen, *(node for node in keyed if node != chosen)]
-        found_at = [found[node] for node in nodes]
+        nodes = [max(range(len(tree.nodes)), key=lambda node: _tokens(tree, node))]
     return FoundAnswers(
-        [tree.render(node) for node in nodes], [_tokens(tree, node) for node in nodes], found_at, bool(keyed),
+        [tree.render(node) for node in nodes],
+        [_tokens(tree, node) for node in nodes],
+        [found[node] for node in nodes] if ballot else [tree.generated_tokens],
+        bool(ballot),
         tree.generated_tokens,
-    )  # fmt: skip
+        answer_vote,
+    )
+
+
+def default_vote(ballot: Sequence[Vote], reward: str, is_untempered: bool) -> str:
+    """
+    How an answer is chosen unless it is said.
+
+    Args:
+        ballot (`Sequence[Vote]`): The answers.
+        reward (`str`): What rewarded them; see [`search_answers`].
+        is_untempered (`bool`): Whether their log-probabilities, if they have any, are those of the model itself.
+    """
+    if reward != "majority":
+        return "reward_model"
+    known = is_untempered and all(vote.log_probability is not None for vote in ballot)
+    return "log_probability" if known else "majority"
+
+
+def _vote(tree: Tree, node_id: int) -> Vote:
+    """An answer of a tree, with all that it may be weighed by."""
+    nodes = tree.nodes
+    chain = [nodes[node] for node in tree.path(node_id) if nodes[node].tokens]
+    known = all(node.log_probability is not None for node in chain)
+    before = node_id if nodes[node_id].parent == ROOT else nodes[node_id].parent
+    return Vote(
+        nodes[node_id].answer,
+        tree.render(node_id),
+        sum(node.log_probability for node in chain) if known else None,
+        nodes[before].value,
+        nodes[node_id].reward,
+    )
 
 
 def votes(tree: Tree) -> Counter[str]:
     """How many answers of a tree say the same, by what they say; the first found comes first among equals."""
     return Counter(node.answer for node in tree.nodes if node.reward is not None and node.answer is not None)
-
-
-def choose(tree: Tree, keys: dict[int, str], reward: str) -> int:
-    """
-    The answer that a search gives: of the answers with the highest sum of rewards, the one with the highest.
-
-    Args:
-        tree ([`Tree`]): The tree.
-        keys (`dict[int, str]`): What every answer node answers.
-        reward (`str`): As of [`search_answers`]; by majority every answer has one vote.
-    """
-    votes: defaultdict[str, float] = defaultdict(float)
-    for node, key in keys.items():
-        votes[key] += 1.0 if reward == "majority" else tree.nodes[node].reward or 0.0
-    winner = max(votes, key=lambda key: votes[key])  # the first found, of equals
-    return max((node for node, key in keys.items() if key == winner), key=lambda node: tree.nodes[node].reward or 0.0)
 
 
 def load_judge(reward: str) -> Judge:
@@ -145,6 +173,19 @@ def load_judge(reward: str) -> Judge:
         return majority
     if reward == "confidence":
         return confidence
+    return _by_function(load_reward(reward))
+
+
+def load_reward(reward: str) -> Callable[[str, str], float]:
+    """
+    A reward function of the user's: it takes a prompt and a chain, and gives a reward from 0 to 1.
+
+    Args:
+        reward (`str`): `package.module:function`.
+
+    Raises:
+        InvalidInputError: There is no such function.
+    """
     module, _, name = reward.partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
@@ -153,13 +194,20 @@ def load_judge(reward: str) -> Judge:
             f"search_reward={reward!r} cannot be loaded ({' '.join(str(error).split())}): use one of "
             f"{', '.join(REWARDS)}, or your own function as package.module:function"
         ) from error
-    return _by_function(function)
+
+    def checked(prompt: str, chain: str) -> float:
+        value = float(function(prompt, chain))
+        if not 0 <= value <= 1:
+            raise InvalidInputError(f"the reward function gave {value!r}: it must be from 0 to 1")
+        return value
+
+    return checked
 
 
 async def majority(tree: Tree, node_id: int) -> Verdict:
     """The share of the answers so far that agree with this one, itself included."""
     keys = [node.answer for node in tree.nodes if node.reward is not None]
-    key = answer_key(tree.render(node_id), tree.problem.verifier)
+    key = await _key(tree, node_id)
     if key is None:
         return Verdict(0.0, None, "no_answer")
     return Verdict((keys.count(key) + 1) / (len(keys) + 1), key, "unverified: agreement")
@@ -170,20 +218,26 @@ async def confidence(tree: Tree, node_id: int) -> Verdict:
     nodes = [tree.nodes[node] for node in tree.path(node_id) if tree.nodes[node].tokens]
     if any(node.log_probability is None for node in nodes):
         raise EngineError("search_reward='confidence' needs log-probabilities, which this engine does not give")
-    key = answer_key(tree.render(node_id), tree.problem.verifier)
+    key = await _key(tree, node_id)
     if key is None or not nodes:
         return Verdict(0.0, None, "no_answer")
     mean = sum(node.log_probability for node in nodes) / sum(node.tokens for node in nodes)
     return Verdict(min(1.0, math.exp(mean)), key, "unverified: confidence")
 
 
+async def _key(tree: Tree, node_id: int) -> str | None:
+    """What an answer answers, by the name of an earlier answer of the tree that means the same."""
+    earlier: dict[str, str] = {}
+    for node in tree.nodes:
+        if node.answer is not None and node.reward is not None:
+            earlier.setdefault(node.answer, node.rendered)
+    return await shared_key(tree.render(node_id), tree.problem, earlier)
+
+
 def _by_function(function: Callable[[str, str], float]) -> Judge:
     async def judge(tree: Tree, node_id: int) -> Verdict:
-        chain = tree.render(node_id)
-        value = float(await asyncio.to_thread(function, tree.problem.prompt, chain))
-        if not 0 <= value <= 1:
-            raise InvalidInputError(f"the reward function gave {value!r}: it must be from 0 to 1")
-        return Verdict(value, answer_key(chain, tree.problem.verifier), "unverified: reward function")
+        value = await asyncio.to_thread(function, tree.problem.prompt, tree.render(node_id))
+        return Verdict(value, await _key(tree, node_id), "unverified: reward function")
 
     return judge
 
