@@ -74,6 +74,8 @@ EMPTY = "empty.jsonl"
         (["--problems"], "problems"),
         (["--patterns", "reflection", "reflection", "--model", "MODEL"], "give at least one, and each a name of its"),
         (["--max_batch_size", "0", "--model", "MODEL"], "max_batch_size=0 is out of range"),
+        (["--replicas", "0"], "replicas=0 is out of range"),
+        (["--replicas", "2", "--engine", "tgi", "--servers", "http://x:1"], "for servers give several URLs"),
         (["--verifier_time_limit", "0"], "time_limit=0.0 is out of range"),
         (["--dtype", "float23", "--model", "MODEL"], "dtype='float23' is unknown"),
         (["--problems", "good.jsonl", "--verifier", ":f"], "verifier ':f' cannot be loaded"),

@@ -224,12 +224,11 @@ async def test_a_server_that_is_down_at_the_start_joins_later(caplog):
     await pool.close()
 
 
-async def test_the_start_does_not_wait_for_a_wedged_server(monkeypatch, caplog):
-    monkeypatch.setattr("hf_treecot.engines.pool.JOIN_SECONDS", 0.05)
+async def test_the_start_does_not_wait_for_a_wedged_server(caplog):
     fleet = Fleet("a", "b")
     fleet.behaviour["a"] = "wedge"
     async with asyncio.timeout(30):  # half of what the server that hangs is given
-        pool = await fleet.pool(replace(FAST, connect_timeout=60))
+        pool = await fleet.pool(replace(FAST, connect_timeout=60, join_timeout=0.05))
     assert "going on without a until it answers: server a has not answered yet" in caplog.text
     assert (await pool.generate(REQUEST)).text.startswith("b")
     await pool.close()

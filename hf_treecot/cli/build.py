@@ -34,6 +34,9 @@ from .engines import EngineArguments, open_engines, room_for_requests
 from .parser import parse, run
 
 
+LONG_BUILD = 64  # problems: from here on processes for a local model are worth the seconds that they start in
+
+
 @dataclass
 class ProblemArguments:
     """Which problems."""
@@ -173,7 +176,7 @@ async def build(settings: BuildSettings, problems: list[Problem] | None = None) 
     check_directory(Path(arguments.output_dir))
     problems = problems or read_problems(settings.problems, arguments.seed)
     sampling = settings.search.temperature, settings.search.top_p
-    async with pool, open_engines(settings.engines, *sampling) as engines:
+    async with pool, open_engines(settings.engines, *sampling, long=len(problems) >= LONG_BUILD) as engines:
         selector = Selector.of_tokenizer(engines["generator"].tokenizer, settings.selection, judgements)
         if arguments.trees_in_flight is None and (room := room_for_requests(engines)):
             config = replace(config, trees_in_flight=room)

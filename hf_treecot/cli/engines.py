@@ -39,6 +39,13 @@ class EngineArguments:
     dtype: str | None = field(default=None, metadata={"help": "float32, bfloat16, float64 (exact in any batch)."})
     trust_remote_code: bool = field(default=False, metadata={"help": "Run code that comes with the model."})
     max_batch_size: int = field(default=64, metadata={"help": "Requests that the model works on at the same time."})
+    replicas: int | None = field(
+        default=None,
+        metadata={
+            "help": "Processes with a copy of a local model each. Default: one a core for a small model and a long "
+            "build, else the model is in this process."
+        },
+    )
     engine: str = field(
         default="local",
         metadata={
@@ -102,7 +109,7 @@ def server_arguments(name: str) -> EngineArguments | None:
 
 @asynccontextmanager
 async def open_engines(
-    arguments: EngineArguments, temperature: float = 0.7, top_p: float = 0.9
+    arguments: EngineArguments, temperature: float = 0.7, top_p: float = 0.9, long: bool = False
 ) -> AsyncIterator[dict[str, Engine]]:
     """
     One engine per role, closed at the end of the block. Each has a `tokenizer`.
@@ -110,6 +117,7 @@ async def open_engines(
     Args:
         arguments ([`EngineArguments`]): Who writes.
         temperature, top_p (`float`): The sampling to come, with which servers are tried.
+        long (`bool`): There is so much to write that processes are worth their start.
 
     Raises:
         InvalidInputError: An argument is wrong, or a model or server cannot be used.
@@ -117,8 +125,7 @@ async def open_engines(
     _check(arguments)
     async with AsyncExitStack() as stack:
         if arguments.engine == "local":
-            generator = _load_local(arguments, arguments.model, arguments.revision)
-            stack.push_async_callback(asyncio.to_thread, generator.close)
+            generator = await _open_local(stack, arguments, arguments.model, arguments.revision, long)
         else:
             generator = await _connect(arguments, "generator", temperature, top_p)
             stack.push_async_callback(generator.close)
@@ -126,8 +133,7 @@ async def open_engines(
             critic = await _connect(arguments, "critic", temperature, top_p)
             stack.push_async_callback(critic.close)
         elif arguments.engine == "local" and _critic(arguments) != (arguments.model, arguments.revision):
-            critic = _load_local(arguments, *_critic(arguments))
-            stack.push_async_callback(asyncio.to_thread, critic.close)
+            critic = await _open_local(stack, arguments, *_critic(arguments), long)
         else:
             critic = generator
         yield {"generator": generator, "critic": critic}
@@ -156,6 +162,11 @@ def _check(arguments: EngineArguments) -> None:
         raise InvalidInputError(
             f"critic_model={arguments.critic_model!r} is on no server: set critic_servers to those that serve it"
         )
+    if arguments.replicas is not None and (arguments.replicas < 1 or arguments.engine != "local"):
+        raise InvalidInputError(
+            f"replicas={arguments.replicas} is out of range: it must be at least 1, and is for a local model alone; "
+            "for servers give several URLs"
+        )
     if arguments.max_concurrent_requests is not None and arguments.max_concurrent_requests < 1:
         raise InvalidInputError(
             f"max_concurrent_requests={arguments.max_concurrent_requests} is out of range: it must be at least 1"
@@ -168,15 +179,26 @@ def _critic(arguments: EngineArguments) -> tuple[str, str | None]:
     return model, arguments.critic_revision or (arguments.revision if model == arguments.model else None)
 
 
-def _load_local(arguments: EngineArguments, name: str, revision: str | None):
-    from ..engines.local import LocalEngine
-
+async def _open_local(
+    stack: AsyncExitStack, arguments: EngineArguments, name: str, revision: str | None, long: bool
+) -> Engine:
+    """A model in this process, or in several of its own."""
     options = {"dtype": arguments.dtype, "max_batch_size": arguments.max_batch_size}
     if name in BUILT_IN:
-        return LocalEngine.from_pretrained(model_path(name), name=BUILT_IN[name], **options)
-    return LocalEngine.from_pretrained(
-        name, revision=revision, trust_remote_code=arguments.trust_remote_code, **options
-    )
+        options |= {"name_or_path": str(model_path(name)), "name": BUILT_IN[name]}
+    else:
+        options |= {"name_or_path": name, "revision": revision, "trust_remote_code": arguments.trust_remote_code}
+    if arguments.replicas is not None or long:
+        from ..engines.local_replicas import open_replicas
+
+        replicas = await open_replicas(options, arguments.replicas)
+        stack.push_async_callback(replicas.close)
+        return replicas
+    from ..engines.local import LocalEngine
+
+    engine = LocalEngine.from_pretrained(**options)
+    stack.push_async_callback(asyncio.to_thread, engine.close)
+    return engine
 
 
 async def _connect(arguments: EngineArguments, role: str, temperature: float, top_p: float) -> EnginePool:

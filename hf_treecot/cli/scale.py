@@ -59,7 +59,11 @@ class ScaleArguments:
 
 def build_shard(settings: BuildSettings, problems: list[Problem], directory: Path) -> BuildReport:
     """What a task does: `treecot build` on its share of the problems."""
-    shard = settings._replace(build=replace(settings.build, output_dir=str(directory)))
+    # Tasks share a machine's cores: one process for the model of each, unless more are asked for.
+    replicas = settings.engines.replicas or (1 if settings.engines.engine == "local" else None)
+    shard = settings._replace(
+        build=replace(settings.build, output_dir=str(directory)), engines=replace(settings.engines, replicas=replicas)
+    )
     return asyncio.run(build_trees(shard, problems))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
+SMALL_MODEL = 20_000_000  # parameters: below, on a CPU, a second thread costs more than it gives
 UNFINISHED_CHARACTER = "\ufffd"  # what decoders make of a part of a character
 
 

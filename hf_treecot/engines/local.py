@@ -15,7 +15,7 @@ import torch
 from ..attention_kernels import kernels_for_any_length
 from ..errors import ContextLengthError, EngineError, InvalidInputError
 from .chat_template import render_messages
-from .engine import Completion, EngineIdentity, Request
+from .engine import SMALL_MODEL, Completion, EngineIdentity, Request
 from .local_model import AttentionMask, check_model, end_tokens, identify, load_model
 from .local_rows import Row, RowReader
 from .sampling import sample
@@ -27,7 +27,6 @@ GATHER_SECONDS = 0.003  # callers of one expansion arrive within this time
 ADMIT_EVERY = 8  # steps: a prefill for every newcomer would stall those who run
 TOLERANCE = {torch.float32: 0.01, torch.float64: 0.01}  # of what a batch changes; a wrong mask changes far more
 ROUGH_TOLERANCE = 0.5  # of other precisions, in which an expert of a mixture may be chosen by the rounding
-SMALL_MODEL = 20_000_000  # parameters: below, a second thread costs more than it gives
 
 
 class LocalEngine:

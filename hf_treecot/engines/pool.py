@@ -26,7 +26,6 @@ from .replica import Connect, Replica, same_model
 logger = logging.getLogger(__name__)
 LEAST_PATIENCE = 1.0  # seconds for a server to say what it is
 SAY_SECONDS = 30.0  # between two words on the same wait
-JOIN_SECONDS = 5.0  # at the start, servers are waited for so long after the first that works
 REMEMBERED_PREFIXES = 16_384  # trees whose server is remembered; far more than grow at the same time
 
 
@@ -44,6 +43,7 @@ class PoolConfig:
         rest, max_rest (`float`): How long; doubled up to `max_rest` as long as it does not come back.
         connect_timeout (`float`): For the requests by which a server shows that it works.
         start_timeout (`float`): How long to wait at the start for a first server to answer.
+        join_timeout (`float`): How long to wait there for the others, after the first that works.
         max_outage (`float`): How long to wait when none can be used any more, before the build stops.
     """
 
@@ -56,6 +56,7 @@ class PoolConfig:
     max_rest: float = 60.0
     connect_timeout: float = 60.0
     start_timeout: float = 600.0
+    join_timeout: float = 5.0
     max_outage: float = 1800.0
 
     def __post_init__(self):
@@ -106,7 +107,7 @@ class EnginePool:
         while True:
             # Waiting is for servers that start: one that takes a request and never replies is waited for as long.
             patience = max(LEAST_PATIENCE, deadline - time.monotonic()) if config.start_timeout else math.inf
-            await _connect_all(replicas, min(config.connect_timeout, patience))
+            await _connect_all(replicas, min(config.connect_timeout, patience), config.join_timeout)
             if any(replica.up for replica in replicas):
                 break
             reasons = "; ".join(replica.reason for replica in replicas)
@@ -288,14 +289,14 @@ class EnginePool:
             await replica.close()
 
 
-async def _connect_all(replicas: Sequence[Replica], limit: float) -> None:
+async def _connect_all(replicas: Sequence[Replica], limit: float, join_timeout: float) -> None:
     """Connect to all; once one works, those that take much longer are left to be probed."""
     tasks = {asyncio.create_task(replica.connect(limit=limit)) for replica in replicas}
     pending = tasks
     while pending and not any(replica.up for replica in replicas):
         _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
     if pending:
-        _, pending = await asyncio.wait(pending, timeout=JOIN_SECONDS)
+        _, pending = await asyncio.wait(pending, timeout=join_timeout)
     for task in pending:
         task.cancel()
     for result in await asyncio.gather(*tasks, return_exceptions=True):
