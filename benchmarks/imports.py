@@ -11,7 +11,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "hf_treecot"
 STAGES = (
-    ("attention_kernels", "base", "control_tokens", "errors", "files"),
+    ("attention_kernels", "base", "control_tokens", "errors", "files", "think_blocks"),
     ("domains",),
     ("problems",),
     ("verifiers",),

@@ -6,6 +6,7 @@ from transformers import AutoModelForCausalLM, TrainerControl, TrainerState
 from hf_treecot.base import Problem
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.problems.loading import load_problems
+from hf_treecot.testing.chat_templates import R1
 from hf_treecot.trainers import (
     AnswerRateCallback,
     JointSFTDPOConfig,
@@ -55,6 +56,14 @@ def test_answers_are_judged_counted_and_logged(tmp_path, monkeypatch):
     assert [log["step"] for log in losses] == [1, 2, 3, 4]
     assert all("rewards/margins" in log and "answers/accuracy" not in log for log in losses)
     assert not any("rewards/margins" in log for log in trainer.state.log_history if "answers/accuracy" in log)
+
+
+def test_an_answer_begins_with_the_block_that_the_prompt_opens(tmp_path):
+    trainer = make_trainer(tmp_path, save_tiny(tmp_path / "model"))
+    trainer.processing_class.chat_template = R1
+    callback = AnswerRateCallback(trainer, load_problems("letters", limit=2), max_new_tokens=4)
+    assert all(text.startswith("<think>\n") for text, _ in callback._answer(callback.problems))
+    assert callback.measure()["answers/no_answer_rate"] == 1.0
 
 
 def test_a_real_model_answers_and_training_stops_when_it_does_not(tmp_path):

@@ -151,6 +151,11 @@ def test_select_other_rows_from_the_command_line(run, tmp_path, tiny_model_direc
             assert min(rows["first_success"]) >= 2
             assert min(rows["pass_rate"]) >= 0.1
         assert report["rejections"]["sft: tree below min_first_success"] > 0
+    for form, opening in (("think", "<think>\n"), ("plain", "Firstly")):
+        assert select(form, "--format", form).returncode == 0
+        rows = load_dataset(str(tmp_path / form / "dataset"), "sft", split="train")
+        assert all(row["completion"][0]["content"].startswith(opening) for row in rows)
+        assert json.loads((tmp_path / form / "report.json").read_text())["selection"]["format"] == form
     refused = select("none", "--max_pass_rate", "1.5")
     assert refused.returncode == 2
     assert refused.stderr.strip() == "error: max_pass_rate=1.5 is out of range: it must be from 0 to 1"

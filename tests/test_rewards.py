@@ -131,6 +131,12 @@ def test_silence_is_counted():
     assert logged == {"rewards/math_reward/failure_rate": 0.0, "rewards/math_reward/no_answer_rate": 0.5}
 
 
+def test_a_think_block_is_no_answer():
+    texts = [f"<think>{RIGHT}</think>", f"Hm, {WRONG}</think>{RIGHT}", f"<think>{RIGHT}", f"<think></think>{WRONG}"]
+    reward = functools.partial(math_reward, no_answer_penalty=0.5)
+    assert call(reward, [QUESTION] * 4, texts, answer=["42"] * 4) == [-0.5, 1.0, -0.5, 0.0]
+
+
 def test_processes_are_kept_and_replaced_when_they_are_killed(monkeypatch):
     started = []
     start = VerifierPool._start

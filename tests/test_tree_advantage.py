@@ -11,10 +11,13 @@ from hf_treecot.base import Problem
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.mcts.tree import Node, Tree
 from hf_treecot.selection.advantages import advantage_rows
+from hf_treecot.selection.formats import FORMATS
+from hf_treecot.testing.chat_templates import QWEN3, R1
 from hf_treecot.trainers import TreeAdvantageConfig, TreeAdvantageTrainer
 from hf_treecot.trainers.losses import advantage_score
 from hf_treecot.trainers.tree_advantage import tokenize_thoughts
 
+from .thinking_templates import thinking_tokenizer
 from .tiny_models import save_tiny, tiny_tokenizer
 
 
@@ -45,6 +48,21 @@ def test_chains_without_a_verdict_make_no_row_and_no_share():
     tree = grown_tree()
     tree.add(Node("thinking", "thinking", "Hm hm hm", 2, dead_end="length"))
     assert list(advantage_rows(tree)) == list(advantage_rows(grown_tree()))
+
+
+@pytest.mark.parametrize("template", [QWEN3, R1])
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_token_has_the_weight_of_its_thought_in_every_format(template, format):
+    tokenizer = thinking_tokenizer(template)
+    row = list(advantage_rows(grown_tree(), format))[1]
+    (tokens,) = tokenize_thoughts(Dataset.from_list([row]), tokenizer, None)
+    weighed = {}
+    for token, label, weight in zip(tokens["input_ids"], tokens["labels"], tokens["weights"], strict=True):
+        assert label == token or weight == 0
+        weighed[round(weight, 3)] = weighed.get(round(weight, 3), "") + tokenizer.decode(token)
+    assert "So" in weighed[round(1 / 12, 3)]
+    assert "5" in weighed[-0.5]
+    assert "Hm" in weighed[0.0]
 
 
 def test_the_score_and_its_gradient_in_closed_form():

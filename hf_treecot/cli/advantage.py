@@ -14,9 +14,9 @@ def kinds() -> tuple[type, ...]:
     from trl import ModelConfig
 
     from ..trainers import TreeAdvantageConfig
-    from .training import ScriptArguments
+    from .training import TreeArguments
 
-    return ScriptArguments, TreeAdvantageConfig, ModelConfig
+    return TreeArguments, TreeAdvantageConfig, ModelConfig
 
 
 def train(script, training, model) -> None:

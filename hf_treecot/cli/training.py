@@ -24,6 +24,7 @@ from ..hub.dataset import dataset_directory, load_trees
 from ..hub.push import push_model
 from ..problems.loading import load_problems
 from ..selection.advantages import advantage_rows
+from ..selection.formats import FORMATS
 from ..starter.built_in import model_path
 from ..trainers.callbacks import AnswerRateCallback, LogProbabilityAlarm
 from ..trainers.sft_data import check_completions
@@ -59,6 +60,17 @@ class ScriptArguments:
     )
 
 
+@dataclass
+class TreeArguments(ScriptArguments):
+    """Which trees are trained on, how their chains are written, and what is watched."""
+
+    format: str = field(default="tags", metadata={"help": f"How chains are written: {', '.join(FORMATS)}."})
+
+    def __post_init__(self):
+        if self.format not in FORMATS:
+            raise InvalidInputError(f"format={self.format!r} is unknown: use one of {', '.join(FORMATS)}")
+
+
 def train_on_pairs(trainer_class, script: ScriptArguments, training: TrainingArguments, model: ModelConfig) -> None:
     """Train on the `preference` configuration with a trainer of pairs, as [`~trainers.CDPOTrainer`]."""
     _train_on(lambda: load_rows(script, "preference"), trainer_class, script, training, model)
@@ -73,7 +85,7 @@ def train_on_chains(trainer_class, script: ScriptArguments, training: TrainingAr
     _train_on(lambda: load_rows(script, "sft"), trainer_class, script, training, model, check)
 
 
-def train_on_trees(trainer_class, script: ScriptArguments, training: TrainingArguments, model: ModelConfig) -> None:
+def train_on_trees(trainer_class, script: TreeArguments, training: TrainingArguments, model: ModelConfig) -> None:
     """Train on all verified chains of the `trees` configuration, as [`~trainers.TreeAdvantageTrainer`] does."""
     _train_on(lambda: load_advantages(script), trainer_class, script, training, model)
 
@@ -97,7 +109,7 @@ def _train_on(
     train(trainer, script, problems)
 
 
-def load_advantages(script: ScriptArguments) -> Dataset:
+def load_advantages(script: TreeArguments) -> Dataset:
     """
     The chains of a dataset of trees, with the advantages of their thoughts; malformed trees are left out and counted.
 
@@ -108,7 +120,7 @@ def load_advantages(script: ScriptArguments) -> Dataset:
     if script.split != "train":
         raise InvalidInputError(f"split={script.split!r}: trees have the split train alone: leave it out")
     trees = load_trees(script.dataset, on_malformed=malformed.append)
-    rows = [row for tree in trees for row in advantage_rows(tree)]
+    rows = [row for tree in trees for row in advantage_rows(tree, script.format)]
     if malformed:
         logger.warning(f"{len(malformed)} malformed trees are left out; the first: {malformed[0]}")
     if not rows:

@@ -5,9 +5,15 @@ This module must not know whether the model runs here or on a server.
 
 import hashlib
 import json
+import re
 
 from ..control_tokens import escape_control_tokens
 from ..errors import InvalidInputError
+from ..think_blocks import CLOSING, OPENING, opened_by
+
+
+PROBE = "An answer without a thought."
+EMPTY_BLOCK = re.compile(rf"{OPENING}\s*{CLOSING}\s*")
 
 
 def render_messages(tokenizer, messages: list[dict[str, str]]) -> str:
@@ -36,6 +42,49 @@ def render_messages(tokenizer, messages: list[dict[str, str]]) -> str:
     if system.strip() in text or "system" in tokenizer.get_chat_template():
         return text
     return _apply(tokenizer, _in_user_turn(messages))
+
+
+def rewrites_thoughts(tokenizer) -> bool:
+    """Whether a chat template knows think blocks: it may drop those of an assistant's turn, or add an empty one."""
+    return CLOSING in (tokenizer.get_chat_template() if tokenizer.chat_template else "")
+
+
+def render_target(tokenizer, messages: list[dict[str, str]], completion: str, **options) -> tuple[str, str]:
+    """
+    What a model sees, and what it is to write then, as texts whose sum is trained on.
+
+    The prompt is the one of inference. What is to be written is the completion as it stands, whatever the template
+    makes of finished turns (that of DeepSeek's distils drops all thinking, that of Qwen 3 adds an empty block to an
+    answer without), and the end of the turn as the template writes it. If the prompt has opened a think block already,
+    a completion that begins with one goes on within it, and any other one closes it at once.
+
+    Args:
+        tokenizer (`~transformers.PreTrainedTokenizerBase`): With a chat template.
+        messages (`list[dict]`): `role` and `content` of the turns before.
+        completion (`str`): The assistant's turn.
+        options: Of the template, such as `enable_thinking`.
+
+    Raises:
+        InvalidInputError: The template does not go on from the prompt of its own conversations.
+    """
+    prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
+    probe = tokenizer.apply_chat_template(
+        [*messages, {"role": "assistant", "content": PROBE}], tokenize=False, **options
+    )
+    before, _, end = probe.rpartition(PROBE)
+    opened = opened_by(prompt)
+    begun = EMPTY_BLOCK.sub("", prompt.removesuffix(opened)), EMPTY_BLOCK.sub("", before)
+    if not begun[1].startswith(begun[0]):
+        raise InvalidInputError(
+            f"the chat template of tokenizer {tokenizer.name_or_path!r} writes a finished turn otherwise than it "
+            "prompts for one, so that what would be trained on is not known: mend its chat_template"
+        )
+    header = begun[1].removeprefix(begun[0])
+    if not opened:
+        return prompt, f"{header}{completion}{end}"
+    if completion.startswith(OPENING):
+        return prompt, f"{completion.removeprefix(OPENING).lstrip()}{end}"
+    return prompt, f"{CLOSING}\n\n{header}{completion}{end}"
 
 
 def _control_tokens(tokenizer) -> set[str]:

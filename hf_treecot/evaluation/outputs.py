@@ -5,12 +5,14 @@ It knows engines and verifiers, nothing of lighteval, searches or training.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tqdm.asyncio import tqdm_asyncio
 
 from ..base import Problem
 from ..engines.engine import Completion, Engine, Request, seed_of
 from ..errors import ContextLengthError
+from ..think_blocks import opened_by
 from ..verifiers.judging import Judged, judge_all
 
 
@@ -18,7 +20,8 @@ async def reply(
     engine: Engine, messages: list[dict[str, str]], max_new_tokens: int, temperature: float, top_p: float, seed: int
 ) -> Completion:
     """
-    A model's reply in a conversation; an empty one that was cut off if there is no room for it in its context.
+    A model's reply in a conversation; an empty one that was cut off if there is no room for it in its context. If the
+    chat template opens a think block for the model, the reply begins with it, so that it says where thinking ends.
 
     Args:
         engine ([`Engine`]): Who replies.
@@ -29,9 +32,10 @@ async def reply(
     """
     request = Request(engine.render_chat(messages), (), max_new_tokens, temperature, top_p, seed)
     try:
-        return await engine.generate(request)
+        completion = await engine.generate(request)
     except ContextLengthError:
-        return Completion("", "length", 0, 0)
+        completion = Completion("", "length", 0, 0)
+    return replace(completion, text=opened_by(request.prompt) + completion.text)
 
 
 def answer_all(

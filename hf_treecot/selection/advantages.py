@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..mcts.tree import ROOT, Tree
+from .formats import write_pieces
 
 
-def advantage_rows(tree: Tree) -> Iterator[dict[str, Any]]:
+def advantage_rows(tree: Tree, format: str = "tags") -> Iterator[dict[str, Any]]:
     """
     One row for every chain of a tree that ends in a verified answer, right or wrong.
 
@@ -22,6 +23,7 @@ def advantage_rows(tree: Tree) -> Iterator[dict[str, Any]]:
 
     Args:
         tree ([`Tree`]): A finished tree.
+        format (`str`): How chains are written; see [`~formats.write_pieces`].
 
     Returns:
         `Iterator[dict]`: `prompt` and `completion` as message lists, `tree_id`, `thoughts` (texts that make up the
@@ -32,12 +34,12 @@ def advantage_rows(tree: Tree) -> Iterator[dict[str, Any]]:
     chains = Counter(node_id for path in paths for node_id in path)
     for path in paths:
         nodes = [tree.nodes[node_id] for node_id in path]
-        texts = [node.rendered for node in nodes]
+        pieces = write_pieces(nodes, format)
         yield {
             "prompt": [{"role": "user", "content": tree.problem.prompt}],
-            "completion": [{"role": "assistant", "content": "\n".join(texts)}],
+            "completion": [{"role": "assistant", "content": "".join(pieces)}],
             "tree_id": tree.tree_id,
-            "thoughts": [*(f"{text}\n" for text in texts[:-1]), texts[-1]],
+            "thoughts": pieces,
             "advantages": [node.value - tree.nodes[node.parent].value for node in nodes],
             "chains": [chains[node_id] for node_id in path],
         }

@@ -15,6 +15,7 @@ from ..errors import InvalidInputError
 from ..mcts.tree import Tree
 from .chains import PREFERENCE_CHOICES, SFT_CHOICES, Chain, order_chains, pair_chains
 from .difficulty import Difficulty, difficulty
+from .formats import FORMATS, write_chain
 from .judgements import Judgements, item_id
 
 
@@ -39,6 +40,8 @@ class SelectionConfig:
             prefix), `"one_per_right_chain"` (each with the wrong chain that shares least with it), `"all"` pairs, or
             `"one_per_branching"` (step-level pairs, as [`~chains.pair_at_branchings`] finds them).
         max_pairs_per_tree (`int`): Preference rows of one tree.
+        format (`str`): How chains are written: `"tags"`, `"think"` (a think block and the answer) or `"plain"`; see
+            [`~formats.write_pieces`].
         max_length (`int`, *optional*): Longer chains are left out, in tokens. None: no limit.
         min_pass_rate, max_pass_rate (`float`): Trees with a smaller or larger share of right answers among their
             verified ones are left out, as too hard or too easy, in [0, 1].
@@ -50,6 +53,13 @@ class SelectionConfig:
     max_sft_per_tree: int = field(default=1, metadata={"help": "SFT rows of one tree."})
     preference: str = field(default="one_per_tree", metadata={"help": f"Pairs: {', '.join(PREFERENCE_CHOICES)}."})
     max_pairs_per_tree: int = field(default=16, metadata={"help": "Preference rows of one tree."})
+    format: str = field(
+        default="tags",
+        metadata={
+            "help": "How chains are written: tags, think (<think>…</think> and the answer, for the templates of "
+            "reasoning models), plain (prose)."
+        },
+    )
     max_length: int | None = field(default=None, metadata={"help": "Leave out chains of more tokens."})
     min_pass_rate: float = field(
         default=0.0, metadata={"help": "Leave out trees with a smaller share of right answers."}
@@ -62,7 +72,7 @@ class SelectionConfig:
     )
 
     def __post_init__(self):
-        for name, choices in (("sft", SFT_CHOICES), ("preference", PREFERENCE_CHOICES)):
+        for name, choices in (("sft", SFT_CHOICES), ("preference", PREFERENCE_CHOICES), ("format", FORMATS)):
             if getattr(self, name) not in choices:
                 raise InvalidInputError(f"{name}={getattr(self, name)!r} is unknown: use one of {', '.join(choices)}")
         for name in ("max_sft_per_tree", "max_pairs_per_tree", "max_length", "min_first_success"):
@@ -161,7 +171,7 @@ class Selector:
         taken, paired = 0, set()
         for chosen, rejected in pair_chains(tree, right, wrong, self.config.preference):
             paired |= {chosen.leaf, rejected.leaf}
-            if self.judgements.rejects(item_id(tree.problem.prompt, chosen.text, rejected.text)):
+            if self._is_rejected(tree, chosen.leaf, rejected.leaf):
                 self.rejections["preference: pair that annotators reject"] += 1
             elif taken == self.config.max_pairs_per_tree:
                 self.rejections["preference: pair beyond max_pairs_per_tree"] += 1
@@ -207,18 +217,22 @@ class Selector:
                 # Nothing to learn from: the paper's wrong chains give a wrong answer.
                 self.rejections[f"{prefix}: chain without an answer"] += 1
                 continue
-            text = tree.render(leaf)
-            if self.judgements.rejects(item_id(tree.problem.prompt, text)):
+            if self._is_rejected(tree, leaf):
                 self.rejections[f"{prefix}: chain that annotators reject"] += 1
                 continue
+            path = tuple(tree.path(leaf))
+            text = write_chain([tree.nodes[i] for i in path[1:]], self.config.format)
             tokens = tuple(self.tokenize(text))
             if self.config.max_length is not None and len(tokens) > self.config.max_length:
                 self.rejections[f"{prefix}: chain longer than max_length"] += 1
                 continue
-            path = tuple(tree.path(leaf))
             value = sum(tree.nodes[i].value for i in path) / len(path)
             chains.append(Chain(path, text, tokens, tree.nodes[leaf].reward, value))
         return sorted(chains, key=lambda chain: (len(chain.tokens), chain.leaf))
+
+    def _is_rejected(self, tree: Tree, *leaves: int) -> bool:
+        """Whether annotators reject a chain or a pair, which they have judged between tags, whatever the format."""
+        return self.judgements.rejects(item_id(tree.problem.prompt, *map(tree.render, leaves)))
 
     def _leave_out(self, reason: str, count: int) -> None:
         if count:

@@ -12,6 +12,7 @@ from trl.models.utils import unwrap_model_for_generation
 from ..base import Problem
 from ..engines.chat_template import render_messages
 from ..errors import InvalidInputError
+from ..think_blocks import opened_by
 from ..verifiers.diagnostics import repetition
 from ..verifiers.judging import judge_all
 from .trl_compat import attention_of, row_of_its_own
@@ -155,7 +156,8 @@ class AnswerRateCallback(TrainerCallback):
                 )  # fmt: skip
                 for row in ids[:, inputs["input_ids"].shape[1] :]:
                     tokens = row[row != tokenizer.pad_token_id]
-                    outputs.append((tokenizer.decode(tokens, skip_special_tokens=True), len(tokens)))
+                    text = opened_by(prompts[len(outputs)]) + tokenizer.decode(tokens, skip_special_tokens=True)
+                    outputs.append((text, len(tokens)))
             model.set_attn_implementation(attention)
             model.train(training)
         return outputs

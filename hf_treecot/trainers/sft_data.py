@@ -4,6 +4,7 @@ from datasets import Dataset
 from transformers.utils import logging
 
 from ..errors import InvalidInputError
+from .targets import tokenize_row
 
 
 logger = logging.get_logger(__name__)
@@ -28,9 +29,7 @@ def check_completions(rows: Dataset, tokenizer, max_length: int | None) -> None:
         raise InvalidInputError("the sft dataset is empty: build more trees, or give another split")
     if max_length is None:
         return
-    lengths = [
-        len(tokenizer.apply_chat_template(row["prompt"] + row["completion"], return_dict=False)) for row in rows
-    ]
+    lengths = [len(tokenize_row(tokenizer, row["prompt"], row["completion"])[0]) for row in rows]
     cut = sum(length > max_length for length in lengths)
     if cut > MAX_TRUNCATED_SHARE * len(rows):
         raise InvalidInputError(

@@ -17,6 +17,7 @@ from ..errors import InvalidInputError
 from .losses import advantage_score
 from .model_card import TREE_RL_PAPER
 from .packing_config import check_config, default_config
+from .targets import render_row
 from .tree_sft import TreeSFTConfig, TreeSFTTrainer
 from .trl_compat import ModelCardFacts, name_arguments
 
@@ -163,9 +164,10 @@ def tokenize_thoughts(rows: Dataset, tokenizer, max_length: int | None, name: st
 
 
 def _tokenize(row: dict, tokenizer) -> dict[str, list]:
-    prompt = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
-    text = tokenizer.apply_chat_template(row["prompt"] + row["completion"], tokenize=False)
-    start = text.index(row["thoughts"][0], len(prompt))
+    prompt, after = render_row(tokenizer, row["prompt"], row["completion"])
+    text = prompt + after
+    # Counted from the end: a prompt may have written the beginning already.
+    start = text.rindex(row["thoughts"][-1]) - sum(map(len, row["thoughts"][:-1]))
     ends = [start + end for end in accumulate(map(len, row["thoughts"]))]
     weights = [advantage / chains for advantage, chains in zip(row["advantages"], row["chains"], strict=True)]
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)

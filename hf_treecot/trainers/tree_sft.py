@@ -21,7 +21,7 @@ from .precision import check_trainable_weights
 from .tree_batches import ChainCollator, split_chain
 from .tree_packing import packing_obstacle
 from .tree_scores import score_tree, see_trees
-from .trl_compat import as_fused_output, name_arguments, tree_loader
+from .trl_compat import SFTTrainerHooks, as_fused_output, name_arguments, tree_loader
 
 
 logger = logging.get_logger(__name__)
@@ -45,7 +45,7 @@ class TreeSFTConfig(TreePackingConfig, SFTConfig):
     """
 
 
-class TreeSFTTrainer(SFTTrainer):
+class TreeSFTTrainer(SFTTrainerHooks):
     """
     SFT in which every token that chains of a tree share is forwarded once, with the loss and the gradients of rows.
 

@@ -18,6 +18,7 @@ from trl import DPOConfig, DPOTrainer, SFTTrainer
 from trl.trainer.utils import FusedCausalLMOutput
 
 from ..errors import InvalidInputError
+from .targets import tokenize_chains, tokenize_pairs
 from .tree_batches import TreeBatchSampler
 
 
@@ -154,6 +155,16 @@ def tree_loader(trainer: Trainer, columns: tuple[str, ...], rows_of: Callable[[d
     return loader
 
 
+class SFTTrainerHooks(SFTTrainer):
+    """[`~trl.SFTTrainer`] that learns what rows say, whatever a chat template makes of think blocks."""
+
+    def _prepare_dataset(self, dataset, processing_class, args, packing, formatting_func, dataset_name):
+        # With assistant_only_loss TRL takes a template of its own, which drops nothing.
+        if isinstance(dataset, Dataset) and formatting_func is None and not args.assistant_only_loss:
+            dataset = tokenize_chains(dataset, processing_class)
+        return super()._prepare_dataset(dataset, processing_class, args, packing, formatting_func, dataset_name)
+
+
 class DPOTrainerHooks(ModelCardFacts, DPOTrainer):
     """[`~trl.DPOTrainer`] whose private hooks have public names."""
 
@@ -225,10 +236,11 @@ class DPOTrainerHooks(ModelCardFacts, DPOTrainer):
     def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
         is_stream = isinstance(dataset, IterableDataset)  # which is not read before it is used
         is_tokenized = "prompt_ids" in (dataset.column_names or ())
+        prepared = dataset
         if not is_stream and not is_tokenized:
             self.check_dataset(dataset, dataset_name)
-        prepared = dataset
-        if not is_tokenized:
+            prepared = tokenize_pairs(dataset, processing_class)
+        if "prompt_ids" not in (prepared.column_names or ()):
             prepared = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
         if not is_stream:
             self.check_tokenized(prepared, len(dataset), dataset_name, args)

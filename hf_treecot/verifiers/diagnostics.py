@@ -7,6 +7,7 @@ names the failures and shows examples.
 import re
 from collections import Counter
 
+from ..think_blocks import after_thinking
 from .extraction import final_answer
 
 
@@ -28,7 +29,11 @@ REFLECTIONS = re.compile(
 
 
 def answer_thought(text: str) -> str:
-    """The content of the last answer thought of an output, or the whole output if it has none."""
+    """
+    The content of the last answer thought of an output, or the whole output if it has none; of one that thinks in a
+    block, what comes after it: nothing in the block is an answer.
+    """
+    text = after_thinking(text)
     thoughts = ANSWER_THOUGHT.findall(text)
     return thoughts[-1] if thoughts else text
 

@@ -15,6 +15,7 @@ from fractions import Fraction
 
 from ..base import Problem, Verdict
 from ..errors import VerifierError
+from ..think_blocks import after_thinking
 from .diagnostics import answer_thought, has_answer, is_looping
 from .extraction import final_answer
 from .worker import VerifierPool
@@ -113,7 +114,8 @@ async def judge_all(
 
 def answer_text(text: str) -> str:
     """
-    What is given to a verifier: the last answer thought; the whole output if it has no thoughts at all.
+    What is given to a verifier: the last answer thought, or what follows a think block; the whole output if it has no
+    thoughts at all.
 
     Args:
         text (`str`): A whole output. A chain of thoughts that never comes to an answer thought may still hold a box,
@@ -125,7 +127,8 @@ def answer_text(text: str) -> str:
 
 def states_answer(text: str) -> bool:
     """Whether an output means to answer: an answer thought with content, a box, `####`, "answer is", or `[PLAN]`."""
-    return has_answer(text) or "[PLAN]" in text or ("<answer>" in text and bool(answer_thought(text).strip()))
+    said = after_thinking(text)
+    return has_answer(text) or "[PLAN]" in said or ("<answer>" in said and bool(answer_thought(text).strip()))
 
 
 def answer_key(text: str, verifier: str) -> str | None:
