@@ -1,5 +1,6 @@
 import os
 import random
+import shutil
 from dataclasses import asdict
 
 import pyarrow
@@ -12,6 +13,7 @@ from transformers import AutoModelForCausalLM, Qwen2Config
 from hf_treecot.cli import select
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.hub.dataset import FEATURES, DatasetWriter, load_trees, read_tables
+from hf_treecot.hub.parquet_shards import write_shards
 from hf_treecot.mcts.pattern import load_pattern
 from hf_treecot.mcts.search import SearchConfig, search
 from hf_treecot.problems.generators import generate_problems
@@ -83,7 +85,18 @@ async def test_trees_of_an_older_version_load_and_its_rows_are_refused_with_a_re
         pyarrow.parquet.write_table(rows.drop_columns(["first_success", "pass_rate", "pass_rate_variation"]), file)
         with pytest.raises(InvalidInputError, match="has no column 'first_success'.*or older: select its rows again"):
             list(read_tables(tmp_path / "dataset", config))
+    (file,) = (tmp_path / "dataset" / "trees").glob("*.parquet")
+    rows = pyarrow.parquet.read_table(file).to_pylist()
+    for row in rows:
+        del row["statistics"]["malformed"]
+        for node in row["nodes"]:
+            del node["reasoning"]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
     assert list(load_trees(tmp_path)) == trees
+    for config in ("sft", "preference"):
+        shutil.rmtree(tmp_path / "dataset" / config)
+    write_shards(tmp_path / "dataset", tmp_path / "published", test_fraction=0.0)
+    assert list(load_trees(tmp_path / "published")) == trees
 
 
 async def test_another_dataset_of_the_same_name_is_not_taken_from_the_cache(tmp_path):

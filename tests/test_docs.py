@@ -18,7 +18,7 @@ import pytest
 import hf_treecot
 from hf_treecot.cli.main import COMMANDS as COMMANDS_OF_TREECOT
 from hf_treecot.selection.judgements import Judgement, JudgementLog
-from hf_treecot.testing import tgi
+from hf_treecot.testing import chat, tgi
 from hf_treecot.testing.backends import ScriptedBackend
 from hf_treecot.testing.running import serve
 
@@ -159,9 +159,9 @@ def test_a_command(line, run, place, hub, monkeypatch):
         monkeypatch.setenv("MOCK_SLURM_JOBS", str(place / "programs"))
     backend = ScriptedBackend()
     backend.tokenizer.save_pretrained(place / "models" / "tokenizer")
-    with serve(tgi.make_app(backend)) as url:
+    with serve(tgi.make_app(backend)) as url, serve(chat.make_app(backend)) as chat_url:
         rest = re.sub(r"(--tokenizer |:8080#)starter\b", r"\1models/tokenizer", rest)
-        rest = rest.replace("http://localhost:8080", url)
+        rest = rest.replace("http://localhost:8080", url).replace("http://localhost:8090", chat_url)
         served = "" if "--servers" in rest or name not in ("build", "scale") else "--model models/tiny"
         args = shlex.split(f"{small(rest)} {'' if '--help' in rest else SHORTER.get(name, '')} {served}")
         if slurm:

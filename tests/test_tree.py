@@ -58,6 +58,7 @@ async def test_round_trip_through_json_is_lossless(seed):
         SearchConfig(8, 2, 4), random.Random(seed),
     )  # fmt: skip
     tree.provenance = {"seed": "3", "model": "scripted"}
+    tree.malformed, tree.nodes[1].reasoning = 2, "Hm."
     again = Tree.from_record(json.loads(json.dumps(tree.to_record())))
     assert again == tree
     assert again.tree_id == "p0/released_demo/3"

@@ -238,9 +238,12 @@ class _Build:
             for role, identity in self.run["engines"].items()
             for name, value in identity.items()
         }
+        remarks = {
+            f"{role}_{name}": value for role, engine in self.engines.items() for name, value in engine.remarks.items()
+        }
         verifier = f"{problem.verifier} {self.run['verifiers'][problem.verifier]}"
         versions = {"hf_treecot": version("hf-treecot"), "verifier": verifier}
-        return {"seed": str(self.config.seed), **settings, **models, **versions}
+        return {"seed": str(self.config.seed), **settings, **models, **remarks, **versions}
 
     def _show(self, bar: tqdm) -> None:
         sums, seconds = self.report.statistics, bar.format_dict["elapsed"]

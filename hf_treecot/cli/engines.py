@@ -16,7 +16,8 @@ from ..errors import InvalidInputError
 from ..starter.built_in import BUILT_IN, STARTER, model_path
 
 
-ENGINES = ("local", "tgi", "openai")
+ENGINES = ("local", "tgi", "openai", "chat")
+THOUGHTS = ("auto", "continued", "in_words")
 TOKEN_VARIABLES = {"generator": "TREECOT_SERVER_TOKEN", "critic": "TREECOT_CRITIC_TOKEN"}
 
 
@@ -50,7 +51,22 @@ class EngineArguments:
         default="local",
         metadata={
             "help": "local: in this process; tgi: text-generation-inference servers; openai: servers of "
-            "/v1/completions (vLLM, SGLang, llama.cpp)."
+            "/v1/completions (vLLM, SGLang, llama.cpp); chat: servers of /v1/chat/completions, and providers."
+        },
+    )
+    provider: str | None = field(
+        default=None,
+        metadata={
+            "help": "Of Hugging Face's Inference Providers, with --engine chat: together, groq, openai, …; auto: "
+            "whichever has the model."
+        },
+    )
+    critic_provider: str | None = field(default=None, metadata={"help": "The critic's, if it is another."})
+    thoughts: str = field(
+        default="auto",
+        metadata={
+            "help": "How a chat server writes one. continued: it goes on with its answer; in_words: it is asked for "
+            "each; auto: found out at the start."
         },
     )
     servers: list[str] = field(
@@ -94,7 +110,7 @@ def server_arguments(name: str) -> EngineArguments | None:
     The arguments of a model that is named by its server; None if a name is not of that form.
 
     Args:
-        name (`str`): `tgi+http://host:port` or `openai+http://host:port`, with `#` and a tokenizer at the end if it
+        name (`str`): `tgi+http://host:port`, `openai+…` or `chat+…`, with `#` and a tokenizer at the end if it
             is not that of the model that the server reports.
 
     Raises:
@@ -129,7 +145,7 @@ async def open_engines(
         else:
             generator = await _connect(arguments, "generator", temperature, top_p)
             stack.push_async_callback(generator.close)
-        if arguments.critic_servers:
+        if _where(arguments, "critic"):
             critic = await _connect(arguments, "critic", temperature, top_p)
             stack.push_async_callback(critic.close)
         elif arguments.engine == "local" and _critic(arguments) != (arguments.model, arguments.revision):
@@ -149,16 +165,30 @@ def _check(arguments: EngineArguments) -> None:
     for name in ("engine", "critic_engine"):
         if (value := getattr(arguments, name)) not in (*ENGINES, None):
             raise InvalidInputError(f"{name}={value!r} is unknown: use one of {', '.join(ENGINES)}")
-    if arguments.engine == "local" and arguments.servers:
-        raise InvalidInputError("servers are given but engine=local: set engine to tgi or openai")
-    if arguments.engine != "local" and not arguments.servers:
-        raise InvalidInputError(f"engine={arguments.engine!r} needs the URLs of its servers: set servers")
+    if arguments.thoughts not in THOUGHTS:
+        raise InvalidInputError(f"thoughts={arguments.thoughts!r} is unknown: use one of {', '.join(THOUGHTS)}")
+    servers, critic_servers = _where(arguments, "generator"), _where(arguments, "critic")
     critic_engine = arguments.critic_engine or arguments.engine
-    if arguments.critic_servers and critic_engine == "local":
-        raise InvalidInputError("critic_servers are given without their engine: set critic_engine to tgi or openai")
-    if not arguments.critic_servers and critic_engine != arguments.engine:
+    for name, provider, engine in (
+        ("provider", arguments.provider, arguments.engine),
+        ("critic_provider", arguments.critic_provider, critic_engine),
+    ):
+        if provider and engine != "chat":
+            raise InvalidInputError(f"{name}={provider!r} is asked by chat: set {name[:-8]}engine to chat")
+    if (arguments.servers and arguments.provider) or (arguments.critic_servers and arguments.critic_provider):
+        raise InvalidInputError("servers and a provider are given for one role: leave one of them out")
+    if arguments.engine == "local" and servers:
+        raise InvalidInputError("servers are given but engine=local: set engine to tgi, openai or chat")
+    if arguments.engine != "local" and not servers:
+        or_provider = " or a provider: set servers or provider" if arguments.engine == "chat" else ": set servers"
+        raise InvalidInputError(f"engine={arguments.engine!r} needs the URLs of its servers{or_provider}")
+    if critic_servers and critic_engine == "local":
+        raise InvalidInputError(
+            "critic_servers are given without their engine: set critic_engine to tgi, openai or chat"
+        )
+    if not critic_servers and critic_engine != arguments.engine:
         raise InvalidInputError(f"critic_engine={critic_engine!r} needs the URLs of its servers: set critic_servers")
-    if arguments.engine != "local" and arguments.critic_model and not arguments.critic_servers:
+    if arguments.engine != "local" and arguments.critic_model and not critic_servers:
         raise InvalidInputError(
             f"critic_model={arguments.critic_model!r} is on no server: set critic_servers to those that serve it"
         )
@@ -171,6 +201,16 @@ def _check(arguments: EngineArguments) -> None:
         raise InvalidInputError(
             f"max_concurrent_requests={arguments.max_concurrent_requests} is out of range: it must be at least 1"
         )
+
+
+def _where(arguments: EngineArguments, role: str) -> list[str]:
+    """The URLs of a role's servers, or the name of its provider. A critic without any is the generator."""
+    if role == "generator":
+        return [arguments.provider] if arguments.provider else [check_url(url) for url in arguments.servers]
+    provider = arguments.critic_provider or (arguments.provider if arguments.critic_model else None)
+    if provider and not arguments.critic_servers:
+        return [provider]
+    return [check_url(url) for url in arguments.critic_servers]
 
 
 def _critic(arguments: EngineArguments) -> tuple[str, str | None]:
@@ -206,12 +246,13 @@ async def _connect(arguments: EngineArguments, role: str, temperature: float, to
     kind = (arguments.critic_engine if critic else None) or arguments.engine
     if kind == "tgi":
         from ..engines.tgi import TGIEngine as ServerEngine
+    elif kind == "chat":
+        from ..engines.chat import ChatEngine as ServerEngine
     else:
         from ..engines.openai import OpenAIEngine as ServerEngine
     model = arguments.critic_model if critic else arguments.model
-    token = arguments.critic_token if critic else arguments.server_token
     options = ServerOptions(
-        token=(os.environ.get(TOKEN_VARIABLES[role]) if token is None else token) or None,
+        token=_token(arguments, role),
         model=None if model in BUILT_IN else model,
         tokenizer=_tokenizer_name(arguments.critic_tokenizer if critic else arguments.tokenizer),
         trust_remote_code=arguments.trust_remote_code,
@@ -219,8 +260,9 @@ async def _connect(arguments: EngineArguments, role: str, temperature: float, to
         revision=arguments.critic_revision if critic else arguments.revision,
         temperature=temperature,
         top_p=top_p,
+        continues={"auto": None, "continued": True, "in_words": False}[arguments.thoughts],
     )
-    urls = [check_url(url) for url in (arguments.critic_servers if critic else arguments.servers)]
+    urls = _where(arguments, role)
     _check_token(options.token, urls, role)
     config = PoolConfig(
         request_timeout=arguments.request_timeout,
@@ -231,6 +273,15 @@ async def _connect(arguments: EngineArguments, role: str, temperature: float, to
     return await EnginePool.connect(urls, partial(_connect_server, ServerEngine, options), config)
 
 
+def _token(arguments: EngineArguments, role: str) -> str | None:
+    """A role's token: from its option, or from the variable that is named for it."""
+    token = arguments.critic_token if role == "critic" else arguments.server_token
+    token = (os.environ.get(TOKEN_VARIABLES[role]) if token is None else token) or None
+    if token is None and role == "critic" and _where(arguments, role) == [arguments.provider]:
+        return _token(arguments, "generator")  # another model of the same provider
+    return token
+
+
 async def _connect_server(engine_class, options: ServerOptions, url: str, tokenizer):
     return await engine_class.connect(url, options, tokenizer)
 
@@ -238,7 +289,7 @@ async def _connect_server(engine_class, options: ServerOptions, url: str, tokeni
 def _check_token(token: str | None, urls: list[str], role: str) -> None:
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
         raise InvalidInputError(f"{TOKEN_VARIABLES[role]} holds characters that no token has: set it anew")
-    if token is not None and not all(url.startswith("https") or _is_local(url) for url in urls):
+    if token is not None and any(url.startswith("http:") and not _is_local(url) for url in urls):
         warnings.warn("a token is sent over plain http: anyone between can read it; use https", stacklevel=2)
 
 

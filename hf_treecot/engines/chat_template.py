@@ -38,10 +38,10 @@ def render_messages(tokenizer, messages: list[dict[str, str]]) -> str:
     except InvalidInputError:
         if not system:
             raise
-        return _apply(tokenizer, _in_user_turn(messages))
+        return _apply(tokenizer, in_user_turn(messages))
     if system.strip() in text or "system" in tokenizer.get_chat_template():
         return text
-    return _apply(tokenizer, _in_user_turn(messages))
+    return _apply(tokenizer, in_user_turn(messages))
 
 
 def rewrites_thoughts(tokenizer) -> bool:
@@ -103,7 +103,8 @@ def _apply(tokenizer, messages: list[dict[str, str]]) -> str:
         ) from error
 
 
-def _in_user_turn(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+def in_user_turn(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The conversation with its system text at the beginning of the first user turn."""
     system, first, *rest = messages
     return [{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest]
 

@@ -44,11 +44,16 @@ class Completion:
 
     Args:
         text (`str`): The text, without the stop string, and without a last character that the budget cut in two.
-        finish_reason (`str`): `"stop"` (a stop string), `"eos"` (end of the turn) or `"length"` (budget hit).
+        finish_reason (`str`): `"stop"` (a stop string), `"eos"` (end of the turn) or `"length"` (budget hit). Of a
+            chat server also `"malformed"` (no thought, however often it was asked) and `"refused"` (a content filter);
+            the text is then empty.
         prompt_tokens (`int`): Tokens of the prompt.
         tokens (`int`): Tokens generated, the stop string included.
         log_probability (`float`, *optional*): Sum of the log-probabilities of the generated tokens under the model
             itself (temperature 1, no nucleus), where the engine gives it; TGI only gives those after both.
+        reasoning (`str`): What a reasoning model thought before it wrote the text; its tokens are among the others.
+        malformed (`int`): Replies of a chat server that held no thought and were asked for again; their tokens are
+            among the others.
     """
 
     text: str
@@ -56,6 +61,8 @@ class Completion:
     prompt_tokens: int
     tokens: int
     log_probability: float | None = None
+    reasoning: str = ""
+    malformed: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ class EngineIdentity:
     All that a completion depends on besides the request: part of every tree's provenance. What is not known is empty.
 
     Args:
-        engine (`str`): Which protocol: `"local"`, `"tgi"`, `"openai"`.
+        engine (`str`): Which protocol: `"local"`, `"tgi"`, `"openai"`, `"chat"`.
         model (`str`): The model's name.
         revision (`str`): Commit of the model, or the fingerprint of its directory.
         dtype (`str`): Precision of the weights.
@@ -72,6 +79,7 @@ class EngineIdentity:
         tokenizer (`str`): Digest of the tokenizer: what it does, not where it lies.
         chat_template (`str`): Digest of the chat template.
         version (`str`): Of the software that runs the model.
+        thoughts (`str`): Of a chat server, how it writes one: `"continued"`, or `"in_words"` if it is asked for.
     """
 
     engine: str
@@ -82,6 +90,7 @@ class EngineIdentity:
     tokenizer: str = ""
     chat_template: str = ""
     version: str = ""
+    thoughts: str = ""
 
 
 def seed_of(*parts: object) -> int:

@@ -95,6 +95,11 @@ class JournaledEngine:
         """That of the engine."""
         return self.engine.identity
 
+    @property
+    def remarks(self) -> dict[str, str]:
+        """What was found out about the engine, besides its identity: part of the provenance alone."""
+        return getattr(self.engine, "remarks", {})
+
     def render_chat(self, messages: list[dict[str, str]]) -> str:
         """That of the engine."""
         return self.engine.render_chat(messages)

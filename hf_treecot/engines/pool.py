@@ -81,6 +81,7 @@ class EnginePool:
         first = max((r.engine for r in replicas if r.up), key=lambda engine: sum(map(bool, astuple(engine.identity))))
         self.identity: EngineIdentity = first.identity
         self.tokenizer = first.tokenizer
+        self.remarks: dict[str, str] = getattr(first, "remarks", {})
         self._homes: OrderedDict[bytes, Replica] = OrderedDict()
         self._changed = asyncio.Event()  # set when a replica comes back
         self._down_since: float | None = None  # when the last one went down
@@ -179,11 +180,11 @@ class EnginePool:
 
     async def _ask_within(self, replica: Replica, request: Request) -> Completion | None:
         """None if the server had no room for all that ran there: half as many will, and the request is asked anew."""
-        limit, alone = replica.slots.limit, replica.slots.taken == 1
+        limit = max(replica.slots.limit, replica.slots.taken)
         try:
             return await self._ask(replica, request)
         except OverloadedError as error:
-            if limit == 1 and alone:  # it is not the number of requests
+            if limit == 1:  # it is not the number of requests
                 self._note_failure(replica, error)
                 raise
             if replica.slots.shrink(limit // 2):

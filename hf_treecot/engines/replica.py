@@ -132,4 +132,5 @@ def same_model(one: EngineIdentity, other: EngineIdentity) -> bool:
     """Whether two servers serve the same model, as far as they tell. Versions may differ: one is updated first."""
     weights = [(getattr(one, name), getattr(other, name)) for name in ("revision", "dtype", "quantization")]
     same_weights = all(mine == theirs or not (mine and theirs) for mine, theirs in weights)
-    return (one.engine, one.model) == (other.engine, other.model) and same_weights
+    same_way = (one.engine, one.model, one.thoughts) == (other.engine, other.model, other.thoughts)
+    return same_way and same_weights

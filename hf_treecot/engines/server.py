@@ -45,6 +45,8 @@ class ServerOptions:
             server reports.
         revision (`str`, *optional*): Of the model, where the server does not tell it; its tokenizer is of it too.
         temperature, top_p (`float`): The sampling of the requests to come, with which the server is tried.
+        continues (`bool`, *optional*): Of a chat server, whether it continues an assistant's turn. By default that is
+            found out.
     """
 
     token: str | None = None
@@ -55,6 +57,7 @@ class ServerOptions:
     revision: str | None = None
     temperature: float = 0.7
     top_p: float = 0.9
+    continues: bool | None = None
 
     def __repr__(self) -> str:
         return f"ServerOptions(model={self.model!r}, tokenizer={self.tokenizer!r})"  # never the token

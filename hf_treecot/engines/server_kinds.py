@@ -76,7 +76,9 @@ def public_name(model: str) -> str:
     return PurePosixPath(model).name if model.startswith(("/", "./", "../", "~")) else model
 
 
-async def find_server(client: httpx.AsyncClient, url: str, token: str | None, wanted: str | None) -> Server:
+async def find_server(
+    client: httpx.AsyncClient, url: str, token: str | None, wanted: str | None, must_list: bool = True
+) -> Server:
     """
     Which server it is, and which of its models is to be asked.
 
@@ -86,12 +88,18 @@ async def find_server(client: httpx.AsyncClient, url: str, token: str | None, wa
         token (`str`, *optional*): What it wants.
         wanted (`str`, *optional*): The model that the user wants. One that is not listed is asked for all the same,
             as many servers load models on demand; llama.cpp's would answer with another.
+        must_list (`bool`): A server without `/v1/models` is refused; else it is not where a model is wanted.
 
     Raises:
         InvalidInputError: It is not such a server, wants a token, or it is not clear which model is wanted.
         TransientEngineError: It cannot be reached, or does not answer yet.
     """
-    models = await _models(client, url, token)
+    try:
+        models = await _models(client, url, token)
+    except InvalidInputError:
+        if must_list or wanted is None:
+            raise
+        return Server("", wanted)
     owners = {str(entry.get("owned_by") or "") for entry in models.values()}
     kind = owners.pop() if len(owners) == 1 else ""
     if kind not in ("vllm", SGLANG, LLAMA_CPP):

@@ -6,16 +6,14 @@ from functools import partial
 from typing import Any
 
 import httpx
-from huggingface_hub import AsyncInferenceClient
-from huggingface_hub.errors import HTTPError, TextGenerationError
 
 from ..errors import ContextLengthError, EngineError, InvalidInputError, TransientEngineError
 from .chat_template import tokenizer_digests
 from .engine import Completion, EngineIdentity, Request
+from .hub_client import CLIENT_ERRORS, ServerClient, client_failure
 from .neutral_settings import TGI_SETTINGS, NeutralSettings
 from .sampling_check import check_sampling
 from .server import (
-    HTTPX_ERRORS,
     SAMPLE,
     ServerLimits,
     ServerOptions,
@@ -23,8 +21,6 @@ from .server import (
     check_model,
     check_tokenizer,
     count_tokens,
-    describe,
-    failure,
     load_tokenizer,
     new_client,
     read_completion,
@@ -34,23 +30,7 @@ from .server import (
 from .server_kinds import public_name
 
 
-NO_TOKEN = "-"  # noqa: S105  `AsyncInferenceClient` would send the user's Hub token to any server if it is given none
 FINISH_REASONS = {"length": "length", "eos_token": "eos", "stop_sequence": "stop"}
-
-
-class _ServerClient(AsyncInferenceClient):
-    """
-    The Hub's client with connections for a server. Its own refuse every host in the Hub's offline mode, as compute
-    nodes have it, and are 100 at most. The method is private: as in huggingface_hub 1.33.
-    """
-
-    connections = 1
-
-    async def _get_async_client(self) -> httpx.AsyncClient:
-        if self._async_client is None:
-            client = new_client(None, self.connections)  # the token is in the headers of every request
-            self._async_client = await self.exit_stack.enter_async_context(client)
-        return self._async_client
 
 
 class TGIEngine:
@@ -72,8 +52,8 @@ class TGIEngine:
         self._token = token
         self._neutral = NeutralSettings(url, TGI_SETTINGS)
         # Its route is `/`: behind a path, without the slash, proxies would redirect.
-        self._client = _ServerClient(provider="hf-inference", base_url=f"{url}/", api_key=token or NO_TOKEN)
-        self._client.connections = limits.max_concurrent_requests
+        where = {"provider": "hf-inference", "base_url": f"{url}/"}
+        self._client = ServerClient(token, limits.max_concurrent_requests, **where)
 
     @classmethod
     async def connect(cls, url: str, options: ServerOptions, tokenizer: Any = None) -> "TGIEngine":
@@ -157,19 +137,12 @@ class TGIEngine:
                 top_p=request.top_p if request.temperature > 0 and request.top_p < 1 else None,
                 **neutral,
             )
-        except (HTTPError, *HTTPX_ERRORS) as error:
-            raise self._failure(error) from None
+        except CLIENT_ERRORS as error:
+            raise client_failure(self.url, error, self._token) from None
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise TransientEngineError(
                 f"server {self.url} sent something unreadable ({type(error).__name__})"
             ) from None
-
-    def _failure(self, error: Exception) -> EngineError:
-        source = error.__cause__ if isinstance(error, TextGenerationError) else error
-        response = getattr(source, "response", None)
-        if response is None:
-            return TransientEngineError(describe(self.url, error))
-        return failure(self.url, response, self._token)
 
     def _read(self, output: Any, request: Request, prompt_tokens: int) -> Completion:
         details, text = output.details, output.generated_text

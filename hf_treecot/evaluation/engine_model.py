@@ -38,7 +38,7 @@ class EngineModelConfig(ModelConfig):
 
     Args:
         model_name (`str`): Name in results.
-        engine, revision, dtype, quantization, tokenizer, chat_template, version (`str`): Who wrote; see
+        engine, revision, dtype, quantization, tokenizer, chat_template, version, thoughts (`str`): Who wrote; see
             [`~engines.engine.EngineIdentity`].
         decoding (`str`): `"greedy"`, `"sample"` or `"mcts"`.
         num_samples (`int`): Outputs of a problem when sampling; for a search, those whose tokens it may spend.
@@ -60,6 +60,7 @@ class EngineModelConfig(ModelConfig):
     tokenizer: str = ""
     chat_template: str = ""
     version: str = ""
+    thoughts: str = ""
     decoding: str = "greedy"
     num_samples: int = 1
     temperature: float = 0.7

@@ -47,6 +47,7 @@ FEATURES = {
                     "answer": _TEXT,
                     "reason": _TEXT,
                     "dead_end": _TEXT,
+                    "reasoning": _TEXT,
                     "value": _FLOAT,
                 }
             ),
@@ -63,6 +64,7 @@ FEATURES = {
                     "requests",
                     "prompt_tokens",
                     "generated_tokens",
+                    "malformed",
                 ),
                 _INTEGER,
             ),

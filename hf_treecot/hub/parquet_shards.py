@@ -68,6 +68,8 @@ def write_shards(
             if config == "trees":
                 prompts = pyarrow.compute.struct_field(table["problem"], "prompt").to_pylist()
                 test_trees |= {i for i, p in zip(ids, prompts, strict=True) if is_test_problem(p, test_fraction)}
+            schema = FEATURES[config].arrow_schema
+            table = table.select(schema.names).cast(schema)  # that of an earlier version lacks newer fields
             is_test = pyarrow.array([tree_id in test_trees for tree_id in ids])
             shards["test"].write(table.filter(is_test))
             shards["train"].write(table.filter(pyarrow.compute.invert(is_test)))

@@ -48,6 +48,7 @@ class SearchConfig:
         simulations_in_flight (`int`): More than one searches one tree with virtual losses, for interactive use: faster
             for a single tree, but its shape then depends on which thought is written first.
         virtual_loss (`float`): Visits without reward that a simulation in flight counts for on its path.
+        keep_reasoning (`bool`): Keep in the tree what a reasoning model thought before it wrote a thought.
     """
 
     num_simulations: int = field(
@@ -70,6 +71,9 @@ class SearchConfig:
     )
     virtual_loss: float = field(
         default=1.0, metadata={"help": "Visits without reward that a simulation in flight counts for."}
+    )
+    keep_reasoning: bool = field(
+        default=False, metadata={"help": "Keep in the tree what a reasoning model thought before it wrote a thought."}
     )
 
     def __post_init__(self):
@@ -308,6 +312,7 @@ class _Search:
         self.tree.requests += 1
         self.tree.prompt_tokens += completion.prompt_tokens
         self.tree.generated_tokens += completion.tokens
+        self.tree.malformed += completion.malformed
         return self._cut(completion)
 
     def _cut(self, completion: Completion) -> Completion:
@@ -318,6 +323,7 @@ class _Search:
     def _node(self, spec: ThoughtSpec, sample: int, completion: Completion, parent: int, simulation: int) -> Node:
         unfinished = completion.finish_reason == "length" and not spec.continue_unfinished
         empty = not completion.text.strip() and not spec.closed
+        nothing = completion.finish_reason if completion.finish_reason in ("malformed", "refused") else "empty"
         return Node(
             kind=spec.kind,
             tag=spec.tag,
@@ -328,7 +334,8 @@ class _Search:
             tokens=completion.tokens,
             finish_reason=completion.finish_reason,
             log_probability=completion.log_probability,
-            dead_end="empty" if empty else "unfinished" if unfinished else "",
+            dead_end=nothing if empty else "unfinished" if unfinished else "",
+            reasoning=escape_control_tokens(completion.reasoning) if self.config.keep_reasoning else "",
         )
 
     async def _verify(self, node_id: int, simulation: int) -> None:

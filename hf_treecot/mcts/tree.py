@@ -33,7 +33,7 @@ class Node:
         role (`str`): Which engine wrote it.
         simulation (`int`): Index of the simulation that added it.
         tokens (`int`): Tokens that were generated for it (its prefill not counted).
-        finish_reason (`str`): `"stop"`, `"eos"`, or `"length"` for an unfinished thought.
+        finish_reason (`str`): As of [`~engines.engine.Completion`]: `"length"` for an unfinished thought.
         log_probability (`float`, *optional*): Sum over the generated tokens, where the engine gives it.
         visit_count (`int`): Simulations that went through it.
         value_sum (`float`): Sum of the rewards that they backed up.
@@ -41,6 +41,8 @@ class Node:
         answer (`str`, *optional*): What the verifier took as the answer; None if it found none.
         reason (`str`): The verifier's reason for the reward.
         dead_end (`str`): Why the chain ends here without an answer; empty if it does not.
+        reasoning (`str`): What a reasoning model thought before it wrote the thought, if that is kept. No part of any
+            chain.
         children (`list[int]`): Ids of the children, in the order in which they were added.
     """
 
@@ -59,6 +61,7 @@ class Node:
     answer: str | None = None
     reason: str = ""
     dead_end: str = ""
+    reasoning: str = ""
     children: list[int] = field(default_factory=list)
 
     @property
@@ -85,6 +88,7 @@ class Tree:
         stop_reason (`str`): Why the search stopped; empty while it runs.
         requests, prompt_tokens, generated_tokens (`int`): What it cost. Thoughts that two samples have in common are
             one node, but were paid for twice.
+        malformed (`int`): Replies of chat servers that held no thought.
         provenance (`dict`): Where it comes from: models, engines, sampling, seed, versions.
     """
 
@@ -96,6 +100,7 @@ class Tree:
     requests: int = 0
     prompt_tokens: int = 0
     generated_tokens: int = 0
+    malformed: int = 0
     provenance: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -152,6 +157,7 @@ class Tree:
             "requests": self.requests,
             "prompt_tokens": self.prompt_tokens,
             "generated_tokens": self.generated_tokens,
+            "malformed": self.malformed,
         }
 
     def to_record(self) -> dict[str, Any]:
@@ -186,10 +192,11 @@ class Tree:
             tree = cls(
                 problem=Problem(**record["problem"]),
                 pattern=record["pattern"],
-                nodes=[Node(**{name: row[name] for name in NODE_COLUMNS}) for row in record["nodes"]],
+                nodes=[_node(row) for row in record["nodes"]],
                 simulations=list(record["simulations"]),
                 stop_reason=record["stop_reason"],
                 provenance=dict(record["provenance"]),
+                malformed=record["statistics"].get("malformed") or 0,
                 **{name: record["statistics"][name] for name in ("requests", "prompt_tokens", "generated_tokens")},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -202,9 +209,20 @@ class Tree:
         tree.problem = replace(tree.problem, prompt=escape_control_tokens(tree.problem.prompt, tags))
         for node_id, node in enumerate(tree.nodes):
             node.text = escape_control_tokens(node.text, tags)
+            node.reasoning = escape_control_tokens(node.reasoning)
             if node_id != ROOT:
                 tree.nodes[node.parent].children.append(node_id)
         return tree
+
+
+def _node(row: dict[str, Any]) -> Node:
+    """A node of a record; those of earlier versions know no reasoning."""
+    return Node(
+        **{
+            **{name: row[name] for name in NODE_COLUMNS if name != "reasoning"},
+            "reasoning": row.get("reasoning") or "",
+        }
+    )
 
 
 def _name(record: Any) -> str:
@@ -219,11 +237,11 @@ def _faults(tree: Tree) -> Iterator[str]:
     for name, value in {**vars(tree.problem), "pattern": tree.pattern, "stop_reason": tree.stop_reason}.items():
         if not isinstance(value, str):
             yield f"{name} must be text, got {value!r:.50}"
-    for name in ("requests", "prompt_tokens", "generated_tokens"):
+    for name in ("requests", "prompt_tokens", "generated_tokens", "malformed"):
         if not isinstance(getattr(tree, name), int):
             yield f"{name} must be a whole number, got {getattr(tree, name)!r:.50}"
     for node_id, node in enumerate(tree.nodes):
-        for name in ("kind", "tag", "text", "role", "finish_reason", "reason", "dead_end"):
+        for name in ("kind", "tag", "text", "role", "finish_reason", "reason", "dead_end", "reasoning"):
             if not isinstance(getattr(node, name), str):
                 yield f"node {node_id}: {name} must be text, got {getattr(node, name)!r:.50}"
         if isinstance(node.tag, str) and not TAG.fullmatch(node.tag):
