@@ -11,7 +11,8 @@ import pytest
 from hf_treecot.engines.engine import Completion
 from hf_treecot.errors import ContextLengthError, EngineError, InvalidInputError, VerifierError
 from hf_treecot.mcts.pattern import OnWrong, Pattern, ThoughtSpec, available_patterns, load_pattern
-from hf_treecot.mcts.search import SearchConfig, _Search, search, stop_reason, uct_score
+from hf_treecot.mcts.search import SearchConfig, _Search, search, stop_reason
+from hf_treecot.mcts.spending import uct_score
 from hf_treecot.mcts.tree import ROOT
 
 from .worlds import (

@@ -58,7 +58,28 @@ class EvaluateArguments:
         default=None,
         metadata={"help": "Generated tokens of a search for a problem. Default: what k samples of it take."},
     )
-    pattern: str = field(default="reflection", metadata={"help": "Transition pattern of a search."})
+    pattern: str = field(
+        default="reflection",
+        metadata={
+            "help": "Transition pattern of a search; free: the model chooses its thoughts; best_of_N: N replies."
+        },
+    )
+    child_selection: str = field(default="uct", metadata={"help": "How a search goes down: uct, puct, thompson."})
+    branching: str = field(
+        default="pattern",
+        metadata={
+            "help": "Where a search asks for more thoughts than its pattern says: pattern (nowhere), root, entropy, "
+            "disagreement, thompson."
+        },
+    )
+    stopping: str = field(
+        default="rewards",
+        metadata={"help": "decided: a search stops as soon as its majority will hardly change; rewards: it does not."},
+    )
+    greedy: str = field(
+        default="never",
+        metadata={"help": "What a search writes greedily: never anything, its first_chain, continuations besides."},
+    )
     search_reward: str = field(
         default="majority",
         metadata={"help": "majority, confidence, or a function of prompt and chain as package.module:function."},
@@ -210,6 +231,7 @@ def make_directory(directory: Path) -> None:
 def settings(arguments: EvaluateArguments, decoding: str) -> dict:
     """What a run's configuration takes from the arguments."""
     names = ("temperature", "top_p", "seed", "pattern", "search_reward", "answer_vote", "token_budget")
+    names += ("child_selection", "branching", "stopping", "greedy")
     return {"decoding": decoding, "num_samples": arguments.k, **{name: getattr(arguments, name) for name in names}}
 
 

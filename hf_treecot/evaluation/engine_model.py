@@ -29,6 +29,7 @@ from .voting import Vote, check_answer_vote, is_untempered, weigh
 
 
 logger = logging.getLogger(__name__)
+SPENDING = ("child_selection", "branching", "stopping", "greedy")  # of a search's tokens
 DECODINGS = ("greedy", "sample", "mcts")
 
 
@@ -45,6 +46,7 @@ class EngineModelConfig(ModelConfig):
         temperature, top_p (`float`): Sampling.
         seed (`int`): Of the samples and searches.
         pattern (`str`): Of a search.
+        child_selection, branching, stopping, greedy (`str`): Of a search; see [`~mcts.search_config.SearchConfig`].
         search_reward (`str`): Of a search.
         answer_vote (`str`, *optional*): Which answer a search gives, and how samples are weighed; see
             [`~evaluation.voting`].
@@ -67,6 +69,10 @@ class EngineModelConfig(ModelConfig):
     top_p: float = 0.95
     seed: int = 0
     pattern: str = "reflection"
+    child_selection: str = "uct"
+    branching: str = "pattern"
+    stopping: str = "rewards"
+    greedy: str = "never"
     search_reward: str = "majority"
     answer_vote: str | None = None
     voted_by: str = ""
@@ -105,7 +111,10 @@ class EngineModel(LightevalModel):
         self.open_engine, self.config = open_engine, config
         self.pattern: Pattern = load_pattern(config.pattern)
         self.search = SearchConfig(
-            temperature=config.temperature, top_p=config.top_p, max_new_tokens=config.thought_tokens
+            temperature=config.temperature,
+            top_p=config.top_p,
+            max_new_tokens=config.thought_tokens,
+            **{name: getattr(config, name) for name in SPENDING},
         )
         load_judge(config.search_reward)
         check_answer_vote(config.answer_vote)

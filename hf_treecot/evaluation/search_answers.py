@@ -60,6 +60,7 @@ async def search_answers(
     *,
     reward: str = "majority",
     answer_vote: str | None = None,
+    others: Sequence[Engine] = (),
     seed: int = 0,
     max_simulations: int = MAX_SIMULATIONS,
     observe: Callable[[Tree], None] | None = None,
@@ -71,13 +72,14 @@ async def search_answers(
         problem ([`Problem`]): Its gold answer is not looked at.
         engine ([`Engine`]): Who writes, in both roles.
         pattern ([`Pattern`]): Which thoughts may follow which.
-        config ([`SearchConfig`]): Depth, sampling, exploration; its stopping rule is not used.
+        config ([`SearchConfig`]): Depth, sampling, exploration; of its stopping rules only `stopping` is used.
         token_budget (`int`): Generated tokens.
         reward (`str`): `"majority"`, `"confidence"`, or a function `package.module:function` that takes a prompt and a
             chain and gives a reward from 0 to 1, such as that of a reward model.
         answer_vote (`str`, *optional*): Which answer is given: `"majority"`, `"log_probability"`, `"value"` or
             `"reward_model"`, see [`~evaluation.voting.elect`]. Default: by the rewards, if they are not those of the
             majority; else by log-probability, if the engine gives that of the model itself; else by majority.
+        others (`Sequence[Engine]`): More models that may write: arms of the branching `"thompson"`.
         seed (`int`): With the problem's id, the seed of the tree.
         max_simulations (`int`): Simulations after which it ends, whatever is left of the budget.
         observe (`Callable`, *optional*): Called with the tree after every simulation, to show it while it grows; see
@@ -86,31 +88,15 @@ async def search_answers(
     Returns:
         [`FoundAnswers`]
     """
-    found: dict[int, int] = {}
-    judge = load_judge(reward)
     check_answer_vote(answer_vote)
-
-    async def record(tree: Tree, node_id: int) -> Verdict:
-        found[node_id] = tree.generated_tokens
-        return await judge(tree, node_id)
-
-    tree = await search(
-        replace(problem, answer=""),
-        pattern,
-        {"generator": engine, "critic": engine},
-        None,
-        replace(
-            config, max_tree_tokens=token_budget, num_simulations=max_simulations, give_up_factor=1, min_right=1,
-            max_right=10**9,
-        ),
-        random.Random(f"{seed}/{problem.problem_id}"),
-        observe=observe,
-        judge=record,
+    grown = await grow_answers(
+        problem, engine, pattern, config, token_budget, reward=reward, others=others, seed=seed,
+        max_simulations=max_simulations, observe=observe,
     )  # fmt: skip
-    in_time = [node for node, at in found.items() if at <= token_budget and tree.nodes[node].answer is not None]
-    ballot = [_vote(tree, node) for node in in_time]
+    tree, found = grown.tree, grown.found
+    in_time, ballot = grown.ballot(token_budget)
     if answer_vote is None:
-        is_usable = is_untempered(engine.identity, config.temperature, config.top_p)
+        is_usable = all(is_untempered(e.identity, config.temperature, config.top_p) for e in (engine, *others))
         answer_vote = default_vote(ballot, reward, is_usable)
     if (elected := elect(ballot, answer_vote)) is not None:
         chosen = in_time[elected]
@@ -127,6 +113,92 @@ async def search_answers(
     )
 
 
+@dataclass(frozen=True)
+class AnswerTree:
+    """
+    A tree that was grown to answer, and when: the tree of a smaller budget is the beginning of that of a larger one.
+
+    Args:
+        tree ([`Tree`]): It.
+        found (`dict[int, int]`): For every answer, by its node, the generated tokens when it was there.
+        ends (`list[int]`): The generated tokens at the end of every simulation.
+        is_sampled (`bool`): Every simulation was a draw of its own: an answer that came again has another vote.
+    """
+
+    tree: Tree
+    found: dict[int, int]
+    ends: list[int]
+    is_sampled: bool
+
+    def ballot(self, token_budget: int) -> tuple[list[int], list[Vote]]:
+        """The answers that were there within a budget: their nodes, and what they may be weighed by."""
+        nodes = self.tree.nodes
+        in_time = [node for node, at in self.found.items() if at <= token_budget and nodes[node].answer is not None]
+        visits, values = Counter[int](), Counter[int]()
+        for leaf, end in zip(self.tree.simulations, self.ends, strict=True):
+            for node in self.tree.path(leaf) if end <= token_budget else ():
+                visits[node] += 1
+                values[node] += nodes[leaf].reward or 0.0
+        return in_time, [self._vote(node, visits, values) for node in in_time]
+
+    def _vote(self, node_id: int, visits: Counter, values: Counter) -> Vote:
+        nodes = self.tree.nodes
+        chain = [nodes[node] for node in self.tree.path(node_id) if nodes[node].tokens]
+        known = all(node.log_probability is not None for node in chain)
+        before = node_id if nodes[node_id].parent == ROOT else nodes[node_id].parent
+        return Vote(
+            nodes[node_id].answer,
+            self.tree.render(node_id),
+            sum(node.log_probability for node in chain) if known else None,
+            values[before] / max(1, visits[before]),
+            nodes[node_id].reward,
+            max(1, visits[node_id]) if self.is_sampled else 1,
+        )
+
+
+async def grow_answers(
+    problem: Problem,
+    engine: Engine,
+    pattern: Pattern,
+    config: SearchConfig,
+    token_budget: int,
+    *,
+    reward: str = "majority",
+    others: Sequence[Engine] = (),
+    seed: int = 0,
+    max_simulations: int = MAX_SIMULATIONS,
+    observe: Callable[[Tree], None] | None = None,
+) -> AnswerTree:
+    """The tree of [`search_answers`], of which no answer is chosen yet; its arguments are the same."""
+    found: dict[int, int] = {}
+    ends: list[int] = []
+    judge = load_judge(reward)
+
+    async def record(tree: Tree, node_id: int) -> Verdict:
+        found[node_id] = tree.generated_tokens
+        return await judge(tree, node_id)
+
+    def watch(tree: Tree) -> None:
+        ends.extend([tree.generated_tokens] * (len(tree.simulations) - len(ends)))
+        if observe is not None:
+            observe(tree)
+
+    tree = await search(
+        replace(problem, answer=""),
+        pattern,
+        {"generator": engine, "critic": engine} | {f"generator_{i}": other for i, other in enumerate(others, start=2)},
+        None,
+        replace(
+            config, max_tree_tokens=token_budget, num_simulations=max_simulations, give_up_factor=1, min_right=1,
+            max_right=10**9,
+        ),
+        random.Random(f"{seed}/{problem.problem_id}"),
+        observe=watch,
+        judge=record,
+    )  # fmt: skip
+    return AnswerTree(tree, found, ends, config.branching == "root")
+
+
 def default_vote(ballot: Sequence[Vote], reward: str, is_untempered: bool) -> str:
     """
     How an answer is chosen unless it is said.
@@ -140,21 +212,6 @@ def default_vote(ballot: Sequence[Vote], reward: str, is_untempered: bool) -> st
         return "reward_model"
     known = is_untempered and all(vote.log_probability is not None for vote in ballot)
     return "log_probability" if known else "majority"
-
-
-def _vote(tree: Tree, node_id: int) -> Vote:
-    """An answer of a tree, with all that it may be weighed by."""
-    nodes = tree.nodes
-    chain = [nodes[node] for node in tree.path(node_id) if nodes[node].tokens]
-    known = all(node.log_probability is not None for node in chain)
-    before = node_id if nodes[node_id].parent == ROOT else nodes[node_id].parent
-    return Vote(
-        nodes[node_id].answer,
-        tree.render(node_id),
-        sum(node.log_probability for node in chain) if known else None,
-        nodes[before].value,
-        nodes[node_id].reward,
-    )
 
 
 def votes(tree: Tree) -> Counter[str]:

@@ -31,6 +31,7 @@ class Vote:
         log_probability (`float`, *optional*): Sum over the chain's generated tokens, under the model itself.
         value (`float`, *optional*): How the search's simulations fared that went through the thought before it.
         reward (`float`, *optional*): What a reward function gave.
+        count (`int`): How often its chain was drawn.
     """
 
     key: str | None
@@ -38,6 +39,7 @@ class Vote:
     log_probability: float | None = None
     value: float | None = None
     reward: float | None = None
+    count: int = 1
 
 
 def elect(votes: Sequence[Vote], answer_vote: str) -> int | None:
@@ -75,7 +77,7 @@ def weigh(votes: Sequence[Vote], answer_vote: str) -> list[float]:
     """
     check_answer_vote(answer_vote)
     if answer_vote == "majority":
-        return [1.0] * len(votes)
+        return [float(vote.count) for vote in votes]
     known = [getattr(vote, "reward" if answer_vote == "reward_model" else answer_vote) for vote in votes]
     if None in known:
         what, remedy = {
@@ -85,7 +87,7 @@ def weigh(votes: Sequence[Vote], answer_vote: str) -> list[float]:
         }[answer_vote]
         raise EngineError(f"answer_vote={answer_vote!r} needs {what}, {remedy}")
     if answer_vote != "log_probability":
-        return known
+        return [value * vote.count for value, vote in zip(known, votes, strict=True)]
     first: dict[str, int] = {}
     for i, vote in enumerate(votes):
         first.setdefault(vote.chain, i)

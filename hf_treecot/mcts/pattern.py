@@ -4,8 +4,10 @@ This module loads and validates patterns from YAML and answers questions about t
 walks them, nor who writes the thoughts.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ KINDS = (
     "reclarify",
     "answer",
 )
+FREE = ""  # the kind that is asked for where the model chooses it
+BEST_OF = re.compile(r"best_of_([1-9]\d?)")
 ROLES = ("generator", "critic")
 MOST_CHILDREN = 64  # of a kind under one thought
 
@@ -58,13 +62,13 @@ class ThoughtSpec:
 
     @property
     def opening(self) -> str:
-        """The opening tag."""
-        return f"<{self.tag}>"
+        """The opening tag; nothing where there is none."""
+        return f"<{self.tag}>" if self.tag else ""
 
     @property
     def closing(self) -> str:
-        """The closing tag."""
-        return f"</{self.tag}>"
+        """The closing tag; nothing where there is none."""
+        return f"</{self.tag}>" if self.tag else ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class Pattern:
         system_prompts (`Mapping[str, str]`): The system prompt of each role; `{thoughts}` lists the kinds.
         on_wrong ([`OnWrong`], *optional*): What a wrong answer adds. None: a wrong answer ends its chain for good.
         description (`str`): What it is for.
+        free (`bool`): The model itself chooses the kind of every thought, or writes none. `next` then
+            says nothing; see [`free_thoughts`].
     """
 
     name: str
@@ -105,9 +111,12 @@ class Pattern:
     system_prompts: Mapping[str, str] = field(default_factory=dict)
     on_wrong: OnWrong | None = None
     description: str = ""
+    free: bool = False
 
     def next_kinds(self, kind: str | None) -> Mapping[str, int]:
         """The kinds that may follow `kind` (None: that may come first), with how many children of each."""
+        if self.free and kind is not None:
+            return {FREE: 1}
         return self.start if kind is None else self.thoughts[kind].next
 
     def system_prompt(self, role: str) -> str:
@@ -121,12 +130,35 @@ def available_patterns() -> list[str]:
     return sorted(path.stem for path in PATTERN_DIRECTORY.glob("*.yaml"))
 
 
+def best_of(count: int) -> Pattern:
+    """
+    Whole replies, as the model writes them: one expansion at the root, and no other.
+
+    Args:
+        count (`int`): Replies.
+    """
+    reply = ThoughtSpec("answer", "", terminal=True)
+    return Pattern(f"best_of_{count}", {"answer": count}, {"answer": reply}, description="whole replies")
+
+
+@cache
+def free_thoughts() -> Pattern:
+    """
+    Thoughts whose kinds the model chooses itself, one at a time: its replies, in which a search can branch. A reply
+    without thoughts is an answer without a tag.
+    """
+    specs = {kind: spec for name in available_patterns() for kind, spec in load_pattern(name).thoughts.items()}
+    thoughts = {kind: ThoughtSpec(kind, spec.tag, terminal=spec.terminal) for kind, spec in specs.items()}
+    return Pattern("free", {FREE: 1}, thoughts, description="thoughts whose kinds the model chooses", free=True)
+
+
 def load_pattern(name_or_path: str | Path) -> Pattern:
     """
     Load and validate a pattern.
 
     Args:
-        name_or_path (`str` or `Path`): One of [`available_patterns`], or a YAML file of the same form.
+        name_or_path (`str` or `Path`): One of [`available_patterns`], `free` ([`free_thoughts`]), `best_of_N`
+            ([`best_of`], with a number in place of N), or a YAML file of the same form.
 
     Returns:
         [`Pattern`]
@@ -135,12 +167,16 @@ def load_pattern(name_or_path: str | Path) -> Pattern:
         InvalidInputError: No such pattern, or a malformed one; the message names the file, the key and the remedy.
     """
     path = Path(name_or_path)
+    if (match := BEST_OF.fullmatch(str(name_or_path))) and 1 <= int(match.group(1)) <= MOST_CHILDREN:
+        return best_of(int(match.group(1)))
+    if str(name_or_path) == "free":
+        return free_thoughts()
     if path.suffix not in (".yaml", ".yml"):
         path = PATTERN_DIRECTORY / f"{name_or_path}.yaml"
     if not path.is_file():
         raise InvalidInputError(
             f"pattern {str(name_or_path)!r} does not exist: use one of {', '.join(available_patterns())}, "
-            "or the path of a .yaml file"
+            f"free, best_of_N with N up to {MOST_CHILDREN}, or the path of a .yaml file"
         )
     return _parse_pattern(read_yaml(path), path)
 
@@ -189,6 +225,8 @@ def _problems(pattern: Pattern) -> Iterator[tuple[str, str]]:
     """What is wrong with a pattern, as (key, what and remedy)."""
     if not isinstance(pattern.name, str) or not pattern.name:
         yield "name", f"must be a non-empty string, got {pattern.name!r}"
+    if pattern.free:
+        yield "free", "a file says which kinds may follow; use the pattern free where the model is to choose"
     yield from _transition_problems("start", pattern.start, pattern)
     if not isinstance(pattern.description, str):
         yield "description", f"must be text, got {pattern.description!r}"

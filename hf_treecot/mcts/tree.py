@@ -71,8 +71,8 @@ class Node:
 
     @property
     def rendered(self) -> str:
-        """The thought between its tags, as it stands in a chain."""
-        return f"<{self.tag}>{self.text}</{self.tag}>"
+        """The thought between its tags, as it stands in a chain; a whole reply has none."""
+        return f"<{self.tag}>{self.text}</{self.tag}>" if self.tag else self.text
 
 
 @dataclass

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from latex2mathml.converter import convert
 
 from ..mcts.pattern import available_patterns, load_pattern
-from ..mcts.search import uct_score
+from ..mcts.spending import uct_score
 from ..mcts.tree import ROOT, Tree
 from ..verifiers.diagnostics import count_reflections, repetition
 

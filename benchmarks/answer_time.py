@@ -1,0 +1,228 @@
+"""What tokens at answer time buy: greedy decoding, votes among samples, and searches, at equal tokens.
+
+    python benchmarks/answer_time.py
+    python benchmarks/answer_time.py --num_problems 60 --seeds 1 --models starter
+
+Models are the starter, and the hasty model after the demo's trees, SFT and the joint objective, trained here. All
+problems are held out. Every method is run once for the largest budget: what it would have answered with a smaller one
+is the beginning of that. An answer that came after the budget was spent does not count. Run it again after an
+interruption: cells that exist are not made again.
+"""
+
+import argparse
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+
+from hf_treecot.base import Problem
+from hf_treecot.cli.build import build
+from hf_treecot.cli.stages import load_engine, train, tree_settings
+from hf_treecot.evaluation.outputs import reply
+from hf_treecot.evaluation.search_answers import AnswerTree, grow_answers
+from hf_treecot.evaluation.statistics import Estimate, estimate
+from hf_treecot.evaluation.voting import elect
+from hf_treecot.files import write_atomically
+from hf_treecot.mcts.pattern import load_pattern
+from hf_treecot.mcts.search import SearchConfig
+from hf_treecot.mcts.spending import majority_is_decided
+from hf_treecot.problems.loading import load_problems
+from hf_treecot.verifiers.judging import judge_all
+from hf_treecot.verifiers.worker import VerifierPool
+
+
+HELD_OUT_SEED = 20_263
+KINDS = ("letters", "arithmetic", "blocks")
+MODELS = ("starter", "joint")
+BUDGETS = (250, 500, 1000)  # generated tokens of a problem: two to three, five, and ten replies
+LONGEST = 400  # tokens of a reply
+VOTES = ("majority", "log_probability")
+
+
+@dataclass(frozen=True)
+class Method:
+    """
+    A way of spending tokens.
+
+    Args:
+        pattern (`str`): Name of the pattern.
+        settings (`Mapping`): What differs from the default search.
+        votes (`Sequence[str]`): How an answer is chosen from its trees.
+        is_stopped (`bool`): Whether it is also shown how it would do if it stopped when its majority is decided.
+        has_others (`bool`): Whether the other model may write too.
+    """
+
+    pattern: str
+    settings: Mapping = field(default_factory=dict)
+    votes: Sequence[str] = VOTES
+    is_stopped: bool = False
+    has_others: bool = False
+
+
+METHODS = {
+    "samples": Method("best_of_1", {"branching": "root"}, is_stopped=True),
+    "greedy, then samples": Method("best_of_1", {"branching": "root", "greedy": "first_chain"}, is_stopped=True),
+    "MCTS": Method("reflection", votes=(*VOTES, "value")),
+    "MCTS, PUCT": Method("reflection", {"child_selection": "puct"}),
+    "entropy": Method("free", {"branching": "entropy", "greedy": "first_chain"}),
+    "entropy, then greedily": Method("free", {"branching": "entropy", "greedy": "continuations"}),
+    "disagreement": Method("free", {"branching": "disagreement", "greedy": "first_chain"}),
+    "Thompson": Method("free", {"branching": "thompson", "greedy": "first_chain"}),
+    "Thompson, two models": Method("free", {"branching": "thompson"}, has_others=True),
+}
+
+
+async def greedy_cell(engine, problems: Sequence[Problem], pool: VerifierPool) -> list[dict]:
+    """What every problem's greedy answer came to."""
+    chats = ([{"role": "user", "content": problem.prompt}] for problem in problems)
+    replies = await asyncio.gather(*(reply(engine, chat, LONGEST, 0.0, 1.0, 0) for chat in chats))
+    rewards = await rewards_of([r.text for r in replies], problems, pool)
+    return [
+        {"way": "greedy", "budget": 0, "right": reward, "tokens": r.tokens}
+        for reward, r in zip(rewards, replies, strict=True)
+    ]
+
+
+async def rewards_of(texts: Sequence[str], problems: Sequence[Problem], pool: VerifierPool) -> list[float]:
+    """Whether outputs are right: 1 or 0. A verifier that fails ends the benchmark."""
+    judged = await judge_all(texts, problems, [0] * len(texts), [False] * len(texts), pool)
+    if any(output.verdict is None for output in judged):
+        raise RuntimeError("a verifier failed")
+    return [output.reward for output in judged]
+
+
+async def search_cell(
+    method: Method, engines, problems: Sequence[Problem], seed: int, pool: VerifierPool
+) -> list[dict]:
+    """What every problem's searched answer came to, for every budget and vote."""
+    config = SearchConfig(
+        temperature=1.0, top_p=1.0, max_new_tokens=256, max_chain_tokens=LONGEST, **method.settings
+    )  # fmt: skip
+    engine, *others = engines
+    others = others if method.has_others else []
+    pattern = load_pattern(method.pattern)
+    trees = await asyncio.gather(
+        *(grow_answers(p, engine, pattern, config, BUDGETS[-1], others=others, seed=seed) for p in problems)
+    )
+    texts, rows = [], []
+    stoppings = (False, True) if method.is_stopped else (False,)
+    for grown, budget, vote, stops in product(trees, BUDGETS, method.votes, stoppings):
+        spent = min(budget, decided_at(grown)) if stops else budget
+        nodes, ballot = grown.ballot(spent)
+        elected = elect(ballot, vote)
+        texts.append("" if elected is None else grown.tree.render(nodes[elected]))
+        way = f"{vote.replace('_', '-')}{', until decided' if stops else ''}"
+        rows.append({"way": way, "budget": budget, "tokens": min(spent, grown.tree.generated_tokens)})
+    repeated = [problem for problem in problems for _ in range(len(texts) // len(problems))]
+    rewards = await rewards_of(texts, repeated, pool)
+    return [{**row, "right": reward} for row, reward in zip(rows, rewards, strict=True)]
+
+
+def decided_at(grown: AnswerTree) -> int:
+    """The tokens at which the search would have stopped, had it been told to stop when the majority is decided."""
+    answers = []
+    for leaf, end in zip(grown.tree.simulations, grown.ends, strict=True):
+        if (answer := grown.tree.nodes[leaf].answer) is not None:
+            answers.append(answer)
+        if majority_is_decided(answers, SearchConfig().decided_probability):
+            return end
+    return BUDGETS[-1]
+
+
+def trained(run: Path, seed: int) -> str:
+    """The hasty model after trees of its own, SFT and the joint objective."""
+    directory = run / f"seed-{seed}"
+    if not (directory / "trees" / "report.json").is_file():
+        asyncio.run(build(tree_settings(directory / "trees", model="hasty", seed=7 + seed)))
+    sft = train("sft", "hasty", directory / "trees", directory / "models" / "sft", seed=seed)
+    return str(train("joint", str(sft), directory / "trees", directory / "models" / "joint", seed=seed))
+
+
+def cell_path(arguments, *parts: object) -> Path:
+    """Where the outcomes of one cell are kept."""
+    return (
+        arguments.output_dir
+        / f"cells-{arguments.num_problems}"
+        / f"{'-'.join(map(str, parts))}.json".replace(" ", "_")
+    )
+
+
+def run_model(arguments, model: str, seed: int, problems: Mapping[str, Sequence[Problem]]) -> None:
+    """All cells of one model and seed that are not there yet."""
+    missing = [
+        (kind, name)
+        for name, kind in product(["greedy", *arguments.methods], problems)
+        if not cell_path(arguments, model, seed, kind, name).is_file()
+    ]
+    if not missing:
+        return
+    names = [model, *(other for other in MODELS if other != model)]
+    paths = {name: name if name == "starter" else trained(arguments.output_dir, seed) for name in names}
+    engines = [load_engine(paths[name]) for name in names]
+
+    async def run() -> None:
+        async with VerifierPool() as pool:
+            for kind, name in missing:
+                if name == "greedy":
+                    rows = await greedy_cell(engines[0], problems[kind], pool)
+                else:
+                    rows = await search_cell(METHODS[name], engines, problems[kind], seed, pool)
+                write_atomically(cell_path(arguments, model, seed, kind, name), json.dumps(rows))
+                print(f"{model}, seed {seed}, {kind}, {name}", flush=True)
+
+    asyncio.run(run())
+    for engine in engines:
+        engine.close()
+
+
+def table(arguments, model: str) -> str:
+    """Accuracy with intervals over seeds and problems, its difference to the majority of samples, and tokens."""
+    heads = [cell for kind in KINDS for cell in (kind, "− majority", "tokens")]
+    lines = [["", model, *heads], ["---"] * (2 + len(heads))]
+
+    def values(kind: str, name: str, way: str, budget: int, figure: str) -> list[list[list[float]]]:
+        """A figure of every seed and problem, as [`estimate`] takes it."""
+        paths = [cell_path(arguments, model, seed, kind, name) for seed in range(arguments.seeds)]
+        cells = [json.loads(path.read_text()) for path in paths]
+        return [[[row[figure]] for row in rows if (row["way"], row["budget"]) == (way, budget)] for rows in cells]
+
+    for name, budget in [("greedy", 0), *product(arguments.methods, BUDGETS)]:
+        first = json.loads(cell_path(arguments, model, 0, KINDS[0], name).read_text())
+        for way in dict.fromkeys(row["way"] for row in first):
+            line = [str(budget or ""), name if name == way else f"{name}: {way}"]
+            for kind in KINDS:
+                right = values(kind, name, way, budget, "right")
+                base = values(kind, "samples", "majority", budget or BUDGETS[-1], "right")
+                pairs = [zip(*both, strict=True) for both in zip(right, base, strict=True)]
+                line.append(percent(estimate(right)))
+                line.append(percent(estimate([[[a[0] - b[0]] for a, b in pair] for pair in pairs]), "+"))
+                line.append(f"{estimate(values(kind, name, way, budget, 'tokens')).value:.0f}")
+            lines.append(line)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def percent(figure: Estimate, sign: str = "") -> str:
+    """A figure with its interval."""
+    return f"{100 * figure.value:{sign}.1f} [{100 * figure.low:{sign}.0f}, {100 * figure.high:{sign}.0f}]"
+
+
+def main() -> None:
+    """Run all cells and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3, help="How many seeds.")
+    parser.add_argument("--num_problems", type=int, default=200, help="Held-out problems of each kind.")
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS, help="Which models.")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, help="Which methods.")
+    parser.add_argument("--output_dir", type=Path, default=Path("runs/answer_time"), help="Where the runs go.")
+    arguments = parser.parse_args()
+    problems = {kind: load_problems(kind, limit=arguments.num_problems, seed=HELD_OUT_SEED) for kind in KINDS}
+    for seed, model in product(range(arguments.seeds), arguments.models):
+        run_model(arguments, model, seed, problems)
+    for model in arguments.models:
+        print(f"\n{table(arguments, model)}")
+
+
+if __name__ == "__main__":
+    main()
