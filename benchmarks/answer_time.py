@@ -36,7 +36,7 @@ from hf_treecot.verifiers.worker import VerifierPool
 HELD_OUT_SEED = 20_263
 KINDS = ("letters", "arithmetic", "blocks")
 MODELS = ("starter", "joint")
-BUDGETS = (250, 500, 1000)  # generated tokens of a problem: two to three, five, and ten replies
+BUDGETS = (200, 400, 800)  # generated tokens of a problem: two, four and eight replies
 LONGEST = 400  # tokens of a reply
 VOTES = ("majority", "log_probability")
 

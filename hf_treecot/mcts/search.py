@@ -15,11 +15,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from ..base import Problem, Verdict
 from ..engines.engine import Engine
 from ..errors import ContextLengthError, InvalidInputError, UnverifiableError
+from ..verifiers.judging import answer_text
 from .growth import Growth, base_role
 from .pattern import FREE, ROLES, Pattern
 from .search_config import SearchConfig
 from .spending import BRANCHINGS, CHILD_SELECTIONS, Branch, Child, majority_is_decided
-from .tree import NO_PARENT, ROOT, UNVERIFIABLE, Tree
+from .tree import NO_PARENT, ROOT, UNVERIFIABLE, Node, Tree
 
 
 LONGEST_REASON = 300  # characters of an error that are kept in a tree
@@ -86,6 +87,11 @@ async def search(
     return run.tree
 
 
+def _stated(node: Node) -> str:
+    """What a verifier reads: the text of an answer thought; of a whole reply, its last."""
+    return node.text if node.tag else answer_text(node.text)
+
+
 class _Search:
     """One search in progress: what need not outlive it."""
 
@@ -93,7 +99,7 @@ class _Search:
         self.growth = Growth(problem, pattern, engines, config, rng, observe)
         self.tree: Tree = self.growth.tree
         self.pattern, self.config, self.rng, self.observe = pattern, config, rng, observe
-        self.judge: Judge = judge or (lambda tree, node_id: verify(tree.nodes[node_id].text, tree.problem))
+        self.judge: Judge = judge or (lambda tree, node_id: verify(_stated(tree.nodes[node_id]), tree.problem))
         self.score, self.branch = CHILD_SELECTIONS[config.child_selection], BRANCHINGS[config.branching]
         by_base = {base: [role for role in engines if base_role(role) == base] for base in ROLES}
         self.arms = {FREE: by_base["generator"]} | {k: by_base[spec.role] for k, spec in pattern.thoughts.items()}
