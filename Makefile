@@ -14,7 +14,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps lighteval==0.13.0 inspect-ai==0.3.285 botocore==1.44.5
 	$(BIN)/python -m hf_treecot.evaluation.lighteval_compat
 	touch $@
 

@@ -1,5 +1,6 @@
 """The house stands as it is drawn: no circle, no arrow back, and nothing heavy where it is not needed."""
 
+import re
 import subprocess
 import sys
 
@@ -46,3 +47,9 @@ def test_everything_up_to_selection_and_rewards_work_without_torch(room):
     modules = [f"hf_treecot.{module}" for module in imports.imports() if module.split(".")[0] == room]
     modules = [module for module in modules if module.removeprefix("hf_treecot.engines.") not in OF_TORCH]
     assert loaded_by("import " + ", ".join(modules), "torch") == []
+
+
+def test_http_is_spoken_by_the_library_of_huggingface_hub():
+    """Its major versions bring different ones, whose errors are not the same."""
+    direct = re.compile(r"^\s*(?:import|from) httpx", re.MULTILINE)
+    assert [path.name for path in imports.PACKAGE.rglob("*.py") if direct.search(path.read_text("utf-8"))] == []

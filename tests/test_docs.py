@@ -11,12 +11,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 import hf_treecot
 from hf_treecot.cli.main import COMMANDS as COMMANDS_OF_TREECOT
+from hf_treecot.evaluation.lighteval_compat import INSTALL
 from hf_treecot.selection.judgements import Judgement, JudgementLog
 from hf_treecot.testing import chat, tgi
 from hf_treecot.testing.backends import ScriptedBackend
@@ -190,14 +192,24 @@ def test_all_other_commands_are_known():
     """What is not a recipe is one of these; each is run by a test, here or elsewhere, or by continuous integration."""
     known = (
         "make ", "pip install", "git clone", "cd ", "python -m hf_treecot.evaluation.lighteval_compat", "hf auth",
-        "lighteval accelerate", "vllm serve", "docker run", "text-generation-launcher",
+        "lighteval accelerate", "inspect eval hf_treecot/", "vllm serve", "docker run", "text-generation-launcher",
         "python -m hf_treecot.testing.", "kill %1", *(f"treecot {name}" for name in ELSEWHERE),
         *ON_SERVERS,
     )  # fmt: skip
     others = [line for line in LINES if line not in COMMANDS]
     assert [line for line in others if not line.startswith(known)] == []
-    pins = next(line for line in others if "lighteval==" in line).removeprefix("pip install --no-deps ")
-    assert pins in (ROOT / "Makefile").read_text()
+    assert INSTALL in others
+    assert INSTALL.rpartition("python ")[2] in (ROOT / "Makefile").read_text()
+
+
+@pytest.mark.skipif(not entry_points(group="inspect_ai"), reason="the package was installed without Inspect's tasks")
+def test_the_command_of_inspect(place):
+    line = next(line for line in LINES if line.startswith("inspect eval hf_treecot/letters --model treecot/starter"))
+    line = line.replace("starter", "models/tiny").replace("--limit 20", "--limit 2 --max-tokens 8 --display plain")
+    command = [str(Path(sys.executable).parent / "inspect"), *shlex.split(line)[1:]]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=place)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert re.search(r"no_answer_rate +\d", result.stdout)
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("lighteval"), reason="lighteval is not installed")

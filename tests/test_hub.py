@@ -15,12 +15,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 from datasets import concatenate_datasets, load_dataset
 from huggingface_hub import DatasetCard, HfApi, ModelCard
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import httpx
 
 from hf_treecot.base import Problem
 from hf_treecot.building.builder import select_again

@@ -2,11 +2,11 @@
 
 import io
 
-import httpx
 import pytest
 from datasets import Dataset, load_dataset
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.utils import httpx
 
 from hf_treecot.testing.hub import Fault, LoopbackHub, User
 

@@ -430,7 +430,7 @@ def public_space(run, tmp_path):
 
 
 def test_a_public_space_gives_away_nothing(public_space, tmp_path):
-    import httpx
+    from huggingface_hub.utils import httpx
 
     (tmp_path / "secret.txt").write_text("secret")
     base = public_space.url.rstrip("/")

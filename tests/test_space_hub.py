@@ -10,8 +10,8 @@ import pytest
 
 
 pytest.importorskip("gradio")
-import httpx
 from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.utils import httpx
 
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.hub.push import push_space

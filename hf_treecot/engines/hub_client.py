@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import httpx
 from huggingface_hub import AsyncInferenceClient
 from huggingface_hub.errors import HTTPError, TextGenerationError
+from huggingface_hub.utils import httpx
 
 from ..errors import EngineError, TransientEngineError
 from .server import HTTPX_ERRORS, describe, failure, new_client

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+from huggingface_hub.utils import httpx
 
 from ..errors import ContextLengthError, EngineError, InvalidInputError, OverloadedError, TransientEngineError
 from .chat_template import render_messages
@@ -239,7 +239,7 @@ def new_client(token: str | None, max_concurrent_requests: int = 1) -> httpx.Asy
     """An HTTP client that never waits for a connection: who may ask at the same time is not decided here."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_concurrent_requests)
-    return httpx.AsyncClient(headers=headers, timeout=None, limits=limits)  # noqa: S113  the pool's business
+    return httpx.AsyncClient(headers=headers, timeout=None, limits=limits)
 
 
 async def ask_json(client: httpx.AsyncClient, method: str, url: str, token: str | None, body: Any = None) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-import httpx
+from huggingface_hub.utils import httpx
 
 from ..errors import EngineError, InvalidInputError, TransientEngineError
 from .server import ask_json, check_model, refused

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import httpx
+from huggingface_hub.utils import httpx
 
 from ..errors import ContextLengthError, EngineError, InvalidInputError, TransientEngineError
 from .chat_template import tokenizer_digests

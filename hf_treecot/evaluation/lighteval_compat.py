@@ -9,15 +9,17 @@
 - It turns gradients off when it is imported, so that nothing could be trained afterwards in the same process.
 - Averages over tasks with different metrics write zeros into the tasks that do not have them.
 
-    python -m hf_treecot.evaluation.lighteval_compat  # once after installing, for the `lighteval` command
+    pip install "hf-treecot[lighteval]" && python -m hf_treecot.evaluation.lighteval_compat
 
-Recipes need no such step: they do the same for their own process. Nothing is done where it is not needed.
+installs what it asks for, then itself, without asking for that one library, and does what its own command needs.
+Nothing is done where it is not needed; recipes do the same for their own process.
 """
 
 import importlib
 import importlib.metadata
 import importlib.util
 import os
+import subprocess
 import sys
 from collections.abc import Collection, MutableMapping
 from pathlib import Path
@@ -32,8 +34,8 @@ from ..errors import InvalidInputError
 
 TINY_BENCHMARKS = "lighteval.tasks.tasks.tiny_benchmarks"
 PINNED, UNPINNED = "latex2sympy2_extended==1.0.6", "latex2sympy2_extended>=1.0.6"
-PACKAGES = "lighteval==0.13.0 inspect-ai==0.3.285 botocore==1.44.5"
-INSTALL = f'pip install "hf-treecot[evaluation]" && pip install --no-deps {PACKAGES}'
+RELEASE = "lighteval==0.13.0"
+INSTALL = 'pip install "hf-treecot[lighteval]" && python -m hf_treecot.evaluation.lighteval_compat'
 
 
 def require_lighteval() -> None:
@@ -111,8 +113,18 @@ def do_without_cache(model) -> None:
     model._cache = SimpleNamespace(_init_registry=lambda registry: None)
 
 
+def install() -> None:
+    """Install lighteval without what it asks for, which the extra `[lighteval]` has installed."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", RELEASE]
+    if subprocess.run(command).returncode:  # noqa: S603 - nothing of it is from outside
+        raise SystemExit(f"pip could not install {RELEASE}: install it without its dependencies by hand")
+    importlib.invalidate_caches()
+
+
 def main() -> None:
-    """Loosen the requirement and put the empty file in its place, in the installed lighteval, and say so."""
+    """Install lighteval if it is missing; loosen the requirement and put the empty file in its place, and say so."""
+    if importlib.util.find_spec("lighteval") is None:
+        install()
     metadata, download = metadata_path(), download_path()
     text = metadata.read_text(encoding="utf-8")
     if PINNED in text:

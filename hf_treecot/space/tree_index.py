@@ -12,12 +12,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import httpx
 import pyarrow
 import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 from huggingface_hub import HfFileSystem
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub.utils import httpx
 
 from ..errors import InvalidInputError
 from ..hub.dataset import dataset_directory, tree_from_row

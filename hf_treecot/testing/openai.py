@@ -124,6 +124,23 @@ def make_app(
             answer["choices"][0] = {name: answer["choices"][0][name] for name in ("index", "text", "finish_reason")}
         return JSONResponse(answer)
 
+    async def chat(request: HTTPRequest) -> Response:
+        """A conversation, rendered by the model's own template; as far as evaluations need it."""
+        asked = await request.json()
+        state.bodies.append(asked)
+        if asked["model"] != backend.identity.model:
+            return _error(f"The model `{asked['model']}` does not exist.", "NotFoundError", 404)
+        prompt = backend.tokenizer.apply_chat_template(asked["messages"], tokenize=False, add_generation_prompt=True)
+        length = len(backend.tokenizer(prompt)["input_ids"])
+        limit = asked.get("max_completion_tokens") or asked.get("max_tokens") or max_model_len - length
+        wanted = Request(
+            prompt, (), min(limit, max_model_len - length), asked.get("temperature", 1.0), asked.get("top_p", 1.0),
+            asked.get("seed", 0),
+        )  # fmt: skip
+        completion = await backend.generate(wanted)
+        state.requests.append(wanted)
+        return JSONResponse(_chat_answer(completion, length, asked))
+
     async def health(request: HTTPRequest) -> Response:
         return Response()
 
@@ -131,6 +148,7 @@ def make_app(
         return JSONResponse(ABOUT[server][1])
 
     routes = [("/v1/models", models, "GET"), ("/v1/completions", completions, "POST"), ("/health", health, "GET")]
+    routes.append(("/v1/chat/completions", chat, "POST"))
     if server in ABOUT:
         routes.append((ABOUT[server][0], about, "GET"))
     app = Starlette(
@@ -160,6 +178,18 @@ def _answer(completion, wanted: Request, fault: str, length: int, asked: dict) -
     return {
         "id": "cmpl-1", "object": "text_completion", "created": 0, "model": asked["model"], "choices": [choice],
         "usage": usage,
+    }  # fmt: skip
+
+
+def _chat_answer(completion, length: int, asked: dict) -> dict:
+    message = {"role": "assistant", "content": completion.text}
+    reason = "length" if completion.finish_reason == "length" else "stop"
+    usage = {
+        "prompt_tokens": length, "completion_tokens": completion.tokens, "total_tokens": length + completion.tokens
+    }  # fmt: skip
+    return {
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 0, "model": asked["model"],
+        "choices": [{"index": 0, "message": message, "finish_reason": reason, "logprobs": None}], "usage": usage,
     }  # fmt: skip
 
 

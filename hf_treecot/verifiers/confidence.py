@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 
-import httpx
+from huggingface_hub.utils import httpx
 
 from ..base import Problem, Verdict
 from ..errors import InvalidInputError
