@@ -14,6 +14,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -26,8 +27,9 @@ from hf_treecot.evaluation.statistics import Estimate, estimate
 from hf_treecot.evaluation.voting import elect
 from hf_treecot.files import write_atomically
 from hf_treecot.mcts.pattern import load_pattern
-from hf_treecot.mcts.search import SearchConfig
-from hf_treecot.mcts.spending import majority_is_decided
+from hf_treecot.mcts.search import SearchConfig, drawn
+from hf_treecot.mcts.spending import STOPPINGS
+from hf_treecot.mcts.tree import Tree
 from hf_treecot.problems.loading import load_problems
 from hf_treecot.verifiers.judging import judge_all
 from hf_treecot.verifiers.worker import VerifierPool
@@ -38,7 +40,6 @@ KINDS = ("letters", "arithmetic", "blocks")
 MODELS = ("starter", "joint")
 BUDGETS = (200, 400, 800)  # generated tokens of a problem: two, four and eight replies
 LONGEST = 400  # tokens of a reply
-VOTES = ("majority", "log_probability")
 
 
 @dataclass(frozen=True)
@@ -48,41 +49,41 @@ class Method:
 
     Args:
         pattern (`str`): Name of the pattern.
-        settings (`Mapping`): What differs from the default search.
+        settings (`Mapping`): What differs from a search at temperature 1.
         votes (`Sequence[str]`): How an answer is chosen from its trees.
-        is_stopped (`bool`): Whether it is also shown how it would do if it stopped when its majority is decided.
+        stoppings (`Sequence[str]`): When it stops besides, each shown by itself.
         has_others (`bool`): Whether the other model may write too.
     """
 
     pattern: str
     settings: Mapping = field(default_factory=dict)
-    votes: Sequence[str] = VOTES
-    is_stopped: bool = False
+    votes: Sequence[str] = ("majority", "log_probability")
+    stoppings: Sequence[str] = ("rewards",)
     has_others: bool = False
 
 
+DECIDED = {"majority": "majority_decided", "log_probability": "probability_decided"}  # a stopping for each vote
+ADAPTIVE = ("rewards", *DECIDED.values())
+GREEDY_FIRST = {"greedy": "first_chain"}
 METHODS = {
-    "samples": Method("best_of_1", {"branching": "root"}, is_stopped=True),
-    "greedy, then samples": Method("best_of_1", {"branching": "root", "greedy": "first_chain"}, is_stopped=True),
-    "MCTS": Method("reflection", votes=(*VOTES, "value")),
-    "MCTS, PUCT": Method("reflection", {"child_selection": "puct"}),
-    "entropy": Method("free", {"branching": "entropy", "greedy": "first_chain"}),
-    "entropy, then greedily": Method("free", {"branching": "entropy", "greedy": "continuations"}),
-    "disagreement": Method("free", {"branching": "disagreement", "greedy": "first_chain"}),
-    "Thompson": Method("free", {"branching": "thompson", "greedy": "first_chain"}),
-    "Thompson, two models": Method("free", {"branching": "thompson"}, has_others=True),
+    "samples": Method("best_of_1", {"branching": "root"}, stoppings=ADAPTIVE),
+    "samples at 0.7": Method("best_of_1", {"branching": "root", "temperature": 0.7}, stoppings=ADAPTIVE),
+    "greedy, then samples": Method("best_of_1", {"branching": "root", **GREEDY_FIRST}, stoppings=ADAPTIVE),
+    "MCTS": Method("reflection", votes=("majority", "log_probability", "value")),
+    "entropy": Method("free", {"branching": "entropy", **GREEDY_FIRST}, stoppings=ADAPTIVE),
+    "PUCT": Method("reflection", {"child_selection": "puct"}),
+    "disagreement": Method("free", {"branching": "disagreement", **GREEDY_FIRST}),
+    "Thompson": Method("free", {"branching": "thompson", **GREEDY_FIRST}),
+    "Thompson, two models": Method("free", {"branching": "thompson", **GREEDY_FIRST}, has_others=True),
 }
 
 
 async def greedy_cell(engine, problems: Sequence[Problem], pool: VerifierPool) -> list[dict]:
-    """What every problem's greedy answer came to."""
+    """Every problem's greedy answer."""
     chats = ([{"role": "user", "content": problem.prompt}] for problem in problems)
     replies = await asyncio.gather(*(reply(engine, chat, LONGEST, 0.0, 1.0, 0) for chat in chats))
     rewards = await rewards_of([r.text for r in replies], problems, pool)
-    return [
-        {"way": "greedy", "budget": 0, "right": reward, "tokens": r.tokens}
-        for reward, r in zip(rewards, replies, strict=True)
-    ]
+    return [{"right": reward, "tokens": r.tokens} for reward, r in zip(rewards, replies, strict=True)]
 
 
 async def rewards_of(texts: Sequence[str], problems: Sequence[Problem], pool: VerifierPool) -> list[float]:
@@ -96,37 +97,42 @@ async def rewards_of(texts: Sequence[str], problems: Sequence[Problem], pool: Ve
 async def search_cell(
     method: Method, engines, problems: Sequence[Problem], seed: int, pool: VerifierPool
 ) -> list[dict]:
-    """What every problem's searched answer came to, for every budget and vote."""
-    config = SearchConfig(
-        temperature=1.0, top_p=1.0, max_new_tokens=256, max_chain_tokens=LONGEST, **method.settings
-    )  # fmt: skip
+    """Every problem's tree for the largest budget, and which of its answers are right."""
+    settings = {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 256, "max_chain_tokens": LONGEST}
+    config = SearchConfig(**{**settings, **method.settings})
     engine, *others = engines
     others = others if method.has_others else []
     pattern = load_pattern(method.pattern)
-    trees = await asyncio.gather(
+    grown = await asyncio.gather(
         *(grow_answers(p, engine, pattern, config, BUDGETS[-1], others=others, seed=seed) for p in problems)
     )
-    texts, rows = [], []
-    stoppings = (False, True) if method.is_stopped else (False,)
-    for grown, budget, vote, stops in product(trees, BUDGETS, method.votes, stoppings):
-        spent = min(budget, decided_at(grown)) if stops else budget
-        nodes, ballot = grown.ballot(spent)
-        elected = elect(ballot, vote)
-        texts.append("" if elected is None else grown.tree.render(nodes[elected]))
-        way = f"{vote.replace('_', '-')}{', until decided' if stops else ''}"
-        rows.append({"way": way, "budget": budget, "tokens": min(spent, grown.tree.generated_tokens)})
-    repeated = [problem for problem in problems for _ in range(len(texts) // len(problems))]
-    rewards = await rewards_of(texts, repeated, pool)
-    return [{**row, "right": reward} for row, reward in zip(rows, rewards, strict=True)]
+    places = [(tree, problem, node) for tree, problem in zip(grown, problems, strict=True) for node in tree.found]
+    rewards = await rewards_of([g.tree.render(node) for g, _, node in places], [p for _, p, _ in places], pool)
+    cell = [{"tree": g.tree.to_record(), "found": [*g.found.items()], "ends": g.ends, "right": {}} for g in grown]
+    rows = {problem.problem_id: row for problem, row in zip(problems, cell, strict=True)}
+    for (_, problem, node), reward in zip(places, rewards, strict=True):
+        rows[problem.problem_id]["right"][node] = reward
+    return cell
 
 
-def decided_at(grown: AnswerTree) -> int:
-    """The tokens at which the search would have stopped, had it been told to stop when the majority is decided."""
-    answers = []
-    for leaf, end in zip(grown.tree.simulations, grown.ends, strict=True):
-        if (answer := grown.tree.nodes[leaf].answer) is not None:
-            answers.append(answer)
-        if majority_is_decided(answers, SearchConfig().decided_probability):
+def outcome(row: Mapping, method: Method, budget: int, vote: str, stopping: str) -> tuple[float, int]:
+    """Whether the answer is right that a tree gives within a budget, and the tokens that it took."""
+    is_sampled = method.settings.get("branching") == "root"
+    grown = AnswerTree(Tree.from_record(row["tree"]), dict(row["found"]), row["ends"], is_sampled)
+    spent = min(budget, decided_at(grown, stopping))
+    nodes, ballot = grown.ballot(spent)
+    elected = elect(ballot, vote)
+    right = 0.0 if elected is None else row["right"][str(nodes[elected])]
+    return right, min(spent, grown.tree.generated_tokens)
+
+
+def decided_at(grown: AnswerTree, stopping: str) -> int:
+    """The tokens at which the search would have stopped by a rule that looks after every simulation."""
+    is_decided = STOPPINGS[stopping]
+    for number, end in enumerate(grown.ends if is_decided else (), start=1):
+        leaves = grown.tree.simulations[:number]
+        leaves = leaves if grown.is_sampled else [node for node, at in grown.found.items() if at <= end]
+        if is_decided(drawn(grown.tree, leaves), SearchConfig().decided_probability):
             return end
     return BUDGETS[-1]
 
@@ -180,26 +186,35 @@ def run_model(arguments, model: str, seed: int, problems: Mapping[str, Sequence[
 def table(arguments, model: str) -> str:
     """Accuracy with intervals over seeds and problems, its difference to the majority of samples, and tokens."""
     heads = [cell for kind in KINDS for cell in (kind, "− majority", "tokens")]
-    lines = [["", model, *heads], ["---"] * (2 + len(heads))]
+    lines = [["tokens at most", model, *heads], ["---"] * (2 + len(heads))]
 
-    def values(kind: str, name: str, way: str, budget: int, figure: str) -> list[list[list[float]]]:
-        """A figure of every seed and problem, as [`estimate`] takes it."""
+    @cache
+    def outcomes(kind: str, name: str, *way) -> tuple[list, list]:
+        """Right or not and tokens, of every seed and problem, as [`estimate`] takes them."""
         paths = [cell_path(arguments, model, seed, kind, name) for seed in range(arguments.seeds)]
         cells = [json.loads(path.read_text()) for path in paths]
-        return [[[row[figure]] for row in rows if (row["way"], row["budget"]) == (way, budget)] for rows in cells]
+        if name == "greedy":
+            pairs = [[(row["right"], row["tokens"]) for row in cell] for cell in cells]
+        else:
+            pairs = [[outcome(row, METHODS[name], *way) for row in cell] for cell in cells]
+        return tuple([[[pair[i]] for pair in cell] for cell in pairs] for i in (0, 1))
 
-    for name, budget in [("greedy", 0), *product(arguments.methods, BUDGETS)]:
-        first = json.loads(cell_path(arguments, model, 0, KINDS[0], name).read_text())
-        for way in dict.fromkeys(row["way"] for row in first):
-            line = [str(budget or ""), name if name == way else f"{name}: {way}"]
-            for kind in KINDS:
-                right = values(kind, name, way, budget, "right")
-                base = values(kind, "samples", "majority", budget or BUDGETS[-1], "right")
-                pairs = [zip(*both, strict=True) for both in zip(right, base, strict=True)]
-                line.append(percent(estimate(right)))
-                line.append(percent(estimate([[[a[0] - b[0]] for a, b in pair] for pair in pairs]), "+"))
-                line.append(f"{estimate(values(kind, name, way, budget, 'tokens')).value:.0f}")
-            lines.append(line)
+    ways = [("greedy", ())]
+    for budget, name in product(BUDGETS, arguments.methods):
+        pairs = product(METHODS[name].votes, METHODS[name].stoppings)
+        ways += [(name, (budget, *pair)) for pair in pairs if pair[1] in ("rewards", DECIDED.get(pair[0]))]
+    for name, way in ways:
+        budget, vote, stopping = way or ("", "", "")
+        words = [name, vote.replace("_", "-"), {"rewards": ""}.get(stopping, stopping.replace("_", " is "))]
+        line = [str(budget), ", ".join(filter(None, words))]
+        for kind in KINDS:
+            right, tokens = outcomes(kind, name, *way)
+            base, _ = outcomes(kind, "samples", budget or BUDGETS[-1], "majority", "rewards")
+            pairs = [zip(*both, strict=True) for both in zip(right, base, strict=True)]
+            line.append(percent(estimate(right)))
+            line.append(percent(estimate([[[a[0] - b[0]] for a, b in pair] for pair in pairs]), "+"))
+            line.append(f"{estimate(tokens).value:.0f}")
+        lines.append(line)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -1,6 +1,7 @@
 """Where simulations are spent, by hand and in small worlds whose best way is known."""
 
 import asyncio
+import math
 import random
 from collections import Counter
 
@@ -9,16 +10,19 @@ import pytest
 from hf_treecot.engines.engine import Completion
 from hf_treecot.errors import EngineError, InvalidInputError
 from hf_treecot.mcts.pattern import FREE, best_of, load_pattern
-from hf_treecot.mcts.search import SearchConfig, search
+from hf_treecot.mcts.search import SearchConfig, drawn, search
 from hf_treecot.mcts.spending import (
+    STOPPINGS,
     Branch,
     Child,
+    Drawn,
     branch_at_root,
     branch_by_disagreement,
     branch_by_entropy,
     branch_by_thompson,
     majority_is_decided,
-    probability_of_lead,
+    probability_above,
+    probability_is_decided,
     puct,
     thompson,
     uct,
@@ -64,15 +68,42 @@ def test_a_thompson_score_is_a_draw_of_the_posterior():
     [(0, 0, 0.5), (1, 0, 0.75), (3, 0, 0.9375), (4, 0, 0.96875), (2, 2, 0.5), (4, 1, 57 / 64)],
 )
 def test_probability_of_a_lead(first, second, expected):
-    assert probability_of_lead(first, second) == pytest.approx(expected)
+    assert probability_above(0.5, first, second) == pytest.approx(expected)
 
 
 def test_when_a_majority_is_decided():
-    assert not majority_is_decided([], 0.95)
-    assert not majority_is_decided(["a"] * 3, 0.95)
-    assert majority_is_decided(["a"] * 4, 0.95)
-    assert not majority_is_decided(["a"] * 4 + ["b"], 0.95)
-    assert majority_is_decided(["a"] * 6 + ["b"] + ["c"], 0.95)  # against the next one alone
+    assert not majority_is_decided(answers(""), 0.95)
+    assert not majority_is_decided(answers("aaa"), 0.95)
+    assert majority_is_decided(answers("aaaa"), 0.95)
+    assert not majority_is_decided(answers("aaaab"), 0.95)
+    assert majority_is_decided(answers("aaaaaabc"), 0.95)  # against the next one alone
+
+
+def answers(letters, probability=None):
+    """Answers, each by a chain of its own of the same probability."""
+    return [Drawn(a, i, probability and math.log(probability)) for i, a in enumerate(letters)]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "expected"),
+    [
+        ([], False),
+        (answers("a", 0.55), True),  # no other can be as probable
+        (answers("a", 0.3), False),  # 0.7 are unseen: (1 - 3/7) / 2 = 0.286 of it; 1 - 0.286^2 = 0.918
+        (answers("aa", 0.2), True),  # 0.4 against 0.6: (1 - 2/3) / 2 = 1/6 of it, 1 - (1/6)^3
+        ([Drawn("a", 0, math.log(0.3))] * 3, True),  # drawn three times, known once: 1 - 0.286^4
+        (answers("ab", 0.45), False),  # as probable
+        (answers("aaa", 1e-12), False),  # of next to nothing this is the majority's rule
+        (answers("aaaa", 1e-12), True),
+    ],
+)
+def test_when_the_most_probable_answer_is_decided(drawn, expected):
+    assert probability_is_decided(drawn, 0.95) is expected
+
+
+def test_probabilities_that_are_not_known_decide_nothing():
+    with pytest.raises(EngineError, match="stopping='probability_decided' needs log-probabilities"):
+        probability_is_decided(answers("a"), 0.95)
 
 
 def test_the_root_branches_once_it_has_children():
@@ -183,12 +214,18 @@ async def test_continuations_of_what_was_sampled_are_greedy():
     assert {r.temperature for r in engine.requests if r.prompt.endswith("</sub-task>\n")} == {0.0, 1.0}
 
 
-async def test_a_decided_search_stops():
-    tree = await grow(FreeEngine(), branching="root", stopping="decided", greedy="first_chain", num_simulations=60)
+@pytest.mark.parametrize("stopping", ["majority_decided", "probability_decided"])
+async def test_a_decided_search_stops(stopping):
+    tree = await grow(FreeEngine(), branching="root", stopping=stopping, greedy="first_chain", num_simulations=60)
     assert tree.stop_reason == "decided"
-    answers = [tree.nodes[leaf].answer for leaf in tree.simulations]
-    assert majority_is_decided(answers, 0.95)
-    assert not majority_is_decided(answers[:-1], 0.95)
+    found = drawn(tree, tree.simulations)
+    assert STOPPINGS[stopping](found, 0.95)
+    assert not STOPPINGS[stopping](found[:-1], 0.95)
+
+
+async def test_probabilities_of_chains_whose_kinds_were_prescribed_decide_nothing():
+    with pytest.raises(InvalidInputError, match="pattern 'reflection' says which thoughts follow"):
+        await grow(FreeEngine(), "reflection", stopping="probability_decided")
 
 
 async def test_entropy_spends_its_tokens_behind_the_unsure_thought():

@@ -74,7 +74,10 @@ class EvaluateArguments:
     )
     stopping: str = field(
         default="rewards",
-        metadata={"help": "decided: a search stops as soon as its majority will hardly change; rewards: it does not."},
+        metadata={
+            "help": "majority_decided, probability_decided: a search stops as soon as the majority, or the most "
+            "probable answer, will hardly change; rewards: it does not."
+        },
     )
     greedy: str = field(
         default="never",

@@ -20,7 +20,7 @@ from ..base import Problem
 from ..engines.engine import Engine, seed_of
 from ..errors import InvalidInputError
 from ..mcts.pattern import Pattern, load_pattern
-from ..mcts.search import SearchConfig
+from ..mcts.search import SearchConfig, check_stopping
 from . import lighteval_compat
 from .lighteval_tasks import Outputs
 from .outputs import reply
@@ -116,6 +116,7 @@ class EngineModel(LightevalModel):
             max_new_tokens=config.thought_tokens,
             **{name: getattr(config, name) for name in SPENDING},
         )
+        check_stopping(self.search, self.pattern)
         load_judge(config.search_reward)
         check_answer_vote(config.answer_vote)
         if config.decoding == "sample" and config.answer_vote == "value":

@@ -143,13 +143,11 @@ class AnswerTree:
 
     def _vote(self, node_id: int, visits: Counter, values: Counter) -> Vote:
         nodes = self.tree.nodes
-        chain = [nodes[node] for node in self.tree.path(node_id) if nodes[node].tokens]
-        known = all(node.log_probability is not None for node in chain)
         before = node_id if nodes[node_id].parent == ROOT else nodes[node_id].parent
         return Vote(
             nodes[node_id].answer,
             self.tree.render(node_id),
-            sum(node.log_probability for node in chain) if known else None,
+            self.tree.log_probability(node_id),
             values[before] / max(1, visits[before]),
             nodes[node_id].reward,
             max(1, visits[node_id]) if self.is_sampled else 1,

@@ -10,7 +10,7 @@ import contextlib
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from ..base import Problem, Verdict
 from ..engines.engine import Engine
@@ -19,7 +19,7 @@ from ..verifiers.judging import answer_text
 from .growth import Growth, base_role
 from .pattern import FREE, ROLES, Pattern
 from .search_config import SearchConfig
-from .spending import BRANCHINGS, CHILD_SELECTIONS, Branch, Child, majority_is_decided
+from .spending import BRANCHINGS, CHILD_SELECTIONS, STOPPINGS, Branch, Child, Drawn
 from .tree import NO_PARENT, ROOT, UNVERIFIABLE, Node, Tree
 
 
@@ -71,12 +71,13 @@ async def search(
     Raises:
         EngineError, VerifierError: Whatever an engine or the verifier raised: a failure is never a reward. An
             [`UnverifiableError`] is not raised: it makes its answer a dead end, `"unverifiable"`.
-        InvalidInputError: An engine's role is none.
+        InvalidInputError: An engine's role is none, or the stopping rule does not go with the pattern.
     """
     if unknown := [role for role in engines if not role.startswith(ROLES)]:
         raise InvalidInputError(
             f"engines: role {unknown[0]!r} is unknown: call it {' or '.join(ROLES)}, then _2, _3, …"
         )
+    check_stopping(config, pattern)
     run = _Search(problem, pattern, engines, verify, config, rng, observe, judge)
     workers = [asyncio.ensure_future(run.simulate_until_done()) for _ in range(config.simulations_in_flight)]
     try:
@@ -85,6 +86,29 @@ async def search(
         for worker in workers:
             worker.cancel()
     return run.tree
+
+
+def check_stopping(config: SearchConfig, pattern: Pattern) -> None:
+    """
+    Raises:
+        InvalidInputError: The stopping rule does not go with the pattern.
+    """
+    is_whole = pattern.free or not any(spec.tag for spec in pattern.thoughts.values())
+    if config.stopping == "probability_decided" and not is_whole:
+        raise InvalidInputError(
+            f"stopping='probability_decided' needs the probabilities of whole replies, and pattern {pattern.name!r} "
+            "says which thoughts follow: use the pattern free or best_of_1, or majority_decided"
+        )
+
+
+def drawn(tree: Tree, leaves: Iterable[int]) -> list[Drawn]:
+    """The answers among some nodes of a tree, with the probabilities of their chains."""
+    found = []
+    for leaf in leaves:
+        node = tree.nodes[leaf]
+        if node.reward is not None and node.answer is not None:
+            found.append(Drawn(node.answer, leaf, tree.log_probability(leaf)))
+    return found
 
 
 def _stated(node: Node) -> str:
@@ -124,13 +148,11 @@ class _Search:
             return reason
         if self.tree.generated_tokens >= (self.config.max_tree_tokens or math.inf):
             return "enough_tokens"
-        if self.config.stopping != "decided":
+        if (is_decided := STOPPINGS[self.config.stopping]) is None:
             return ""
-        nodes = self.tree.nodes
         # Only where every simulation is a draw of its own, an answer that comes again counts again.
-        leaves = self.tree.simulations if self.config.branching == "root" else range(len(nodes))
-        answers = [nodes[leaf].answer for leaf in leaves if nodes[leaf].reward is not None and nodes[leaf].answer]
-        return "decided" if majority_is_decided(answers, self.config.decided_probability) else ""
+        leaves = self.tree.simulations if self.config.branching == "root" else range(len(self.tree.nodes))
+        return "decided" if is_decided(drawn(self.tree, leaves), self.config.decided_probability) else ""
 
     async def simulate(self, simulation: int) -> None:
         """

@@ -43,7 +43,9 @@ class SearchConfig:
             most; `"thompson"`: where a draw says that another one is worth more than those that are there, with
             every kind and every model as an arm (AB-MCTS).
         stopping (`str`): `"rewards"`: the rule of `num_simulations`, `min_right`, `max_right` and `give_up_factor`.
-            `"decided"`: besides, as soon as other answers would hardly change the majority (Adaptive-Consistency).
+            `"majority_decided"`: besides, as soon as more answers would hardly change the majority
+            (Adaptive-Consistency). `"probability_decided"`: as soon as they would hardly change the most probable
+            one, which takes fewer where chains are short.
         decided_probability (`float`): How sure that must be.
         greedy (`str`): What is written greedily whatever the temperature: `"never"` anything, the `"first_chain"`, or
             besides all `"continuations"` of a thought that was sampled.
@@ -82,7 +84,7 @@ class SearchConfig:
     )
     stopping: str = field(
         default="rewards",
-        metadata={"help": f"When a search is over: {', '.join(STOPPINGS)} (the majority will hardly change)."},
+        metadata={"help": f"When a search is over: {', '.join(STOPPINGS)}."},
     )
     decided_probability: float = field(
         default=0.95, metadata={"help": "How sure the majority must be to stop: decided."}

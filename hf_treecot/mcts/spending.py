@@ -7,7 +7,7 @@ a stopping when it is over. They must not know who writes, nor who rewards.
 import math
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import EngineError
@@ -161,26 +161,73 @@ def branch_by_thompson(tree: Tree, pattern: Pattern, arms: Arms, rng: random.Ran
     return None
 
 
-def majority_is_decided(answers: Iterable[str], probability: float) -> bool:
+@dataclass(frozen=True)
+class Drawn:
+    """
+    An answer that was drawn.
+
+    Args:
+        answer (`str`): It.
+        chain (`int`): How it came to be; the same chain may be drawn again.
+        log_probability (`float`, *optional*): Of that chain, under the model itself.
+    """
+
+    answer: str
+    chain: int
+    log_probability: float | None = None
+
+
+def majority_is_decided(drawn: Sequence[Drawn], probability: float) -> bool:
     """
     Whether more answers would hardly change which is given most often: by the posterior probability that the most
     frequent one is more likely than the next, from a uniform prior (Adaptive-Consistency, Aggarwal et al. 2023).
 
     Args:
-        answers (`Iterable[str]`): What was answered, as often as it was drawn.
+        drawn (`Sequence[Drawn]`): The answers.
         probability (`float`): That is enough.
     """
-    (_, first), (_, second) = [*Counter(answers).most_common(2), ("", 0), ("", 0)][:2]
-    return probability_of_lead(first, second) >= probability
+    counts = Counter(draw.answer for draw in drawn)
+    (_, first), (_, second) = [*counts.most_common(2), ("", 0), ("", 0)][:2]
+    return probability_above(0.5, first, second) >= probability
 
 
-def probability_of_lead(first: int, second: int) -> float:
+def probability_is_decided(drawn: Sequence[Drawn], probability: float) -> bool:
     """
-    The probability that what was seen `first` times of `first + second` is the more likely of the two: of a Beta(1 +
-    first, 1 + second) above one half, which is a sum of binomials.
+    Whether more answers would hardly change which is the most probable. The chains that are known have their
+    probabilities; what is left belongs to chains that nobody has seen, and is shared out like the answers that were
+    drawn. Of long chains, whose probabilities are next to nothing, this is [`majority_is_decided`].
+
+    Args:
+        drawn (`Sequence[Drawn]`): The answers.
+        probability (`float`): That is enough.
+
+    Raises:
+        EngineError: The engine gives no log-probabilities.
+    """
+    counts = Counter(draw.answer for draw in drawn)
+    chains = {draw.chain: draw for draw in drawn}
+    mass = Counter[str]()
+    for draw in chains.values():
+        if draw.log_probability is None:
+            raise EngineError(
+                "stopping='probability_decided' needs log-probabilities, which this engine does not give: use "
+                "majority_decided"
+            )
+        mass[draw.answer] += math.exp(draw.log_probability)
+    (first, most), (second, next_most) = [*mass.most_common(2), ("", 0.0), ("", 0.0)][:2]
+    unseen = max(1e-9, 1 - sum(mass.values()))
+    # The first stays ahead if its share of what is unseen is above this.
+    needed = max(0.0, (1 - (most - next_most) / unseen) / 2)
+    return probability_above(needed, counts[first], counts[second]) >= probability
+
+
+def probability_above(share: float, first: int, second: int) -> float:
+    """
+    The probability that something is more likely than `share`, if it was seen `first` times of `first + second`: of a
+    Beta(1 + first, 1 + second) above `share`, which is a sum of binomials.
     """
     trials = first + second + 1
-    return sum(math.comb(trials, n) for n in range(first + 1)) / 2**trials
+    return sum(math.comb(trials, n) * share**n * (1 - share) ** (trials - n) for n in range(first + 1))
 
 
 CHILD_SELECTIONS = {"uct": uct, "puct": puct, "thompson": thompson}
@@ -191,4 +238,8 @@ BRANCHINGS = {
     "disagreement": branch_by_disagreement,
     "thompson": branch_by_thompson,
 }
-STOPPINGS = ("rewards", "decided")
+STOPPINGS = {
+    "rewards": None,
+    "majority_decided": majority_is_decided,
+    "probability_decided": probability_is_decided,
+}

@@ -126,6 +126,11 @@ class Tree:
         """The chain from the root to a node, as text: one thought a line, each between its tags."""
         return "\n".join(self.nodes[i].rendered for i in self.path(node_id)[1:])
 
+    def log_probability(self, node_id: int) -> float | None:
+        """Of all that was generated in the chain to a node; None where the engine did not give it."""
+        values = [self.nodes[i].log_probability for i in self.path(node_id) if self.nodes[i].tokens]
+        return None if None in values else sum(values)
+
     def leaves(self) -> Iterator[int]:
         """Ids of the nodes without children, the root excepted, in order."""
         return (i for i, node in enumerate(self.nodes) if i != ROOT and not node.children)
