@@ -8,7 +8,7 @@ import pytest
 from hf_treecot.base import Problem
 from hf_treecot.engines.engine import Completion, EngineIdentity
 from hf_treecot.errors import EngineError, InvalidInputError
-from hf_treecot.evaluation.search_answers import load_judge, search_answers
+from hf_treecot.evaluation.search_answers import grow_answers, load_judge, search_answers
 from hf_treecot.mcts.pattern import load_pattern
 from hf_treecot.mcts.search import SearchConfig, search
 from hf_treecot.verifiers.judging import answer_key, answer_text, states_answer
@@ -23,10 +23,12 @@ def mostly_right(tag, chain, rng):
     return f" step {rng.randrange(1000)}"
 
 
-def decode(engine, budget=400, problem=PROBLEM, temperature=1.0, **options):
-    options = {"seed": 0, **options}
-    config = SearchConfig(temperature=temperature, top_p=1.0)
-    return asyncio.run(search_answers(problem, engine, load_pattern("reflection"), config, budget, **options))
+def decode(engine, budget=400, problem=PROBLEM, pattern="reflection", **options):
+    settings = {name: options.pop(name) for name in ("temperature", "branching", "stopping") if name in options}
+    config = SearchConfig(**{"temperature": 1.0, "top_p": 1.0, **settings})
+    return asyncio.run(
+        search_answers(problem, engine, load_pattern(pattern), config, budget, **{"seed": 0, **options})
+    )
 
 
 def test_the_majority_is_chosen_and_comes_first():
@@ -122,6 +124,43 @@ def test_chains_without_log_probabilities_vote_by_majority_unless_told_otherwise
         decode(ScriptedEngine(silent), answer_vote="log_probability")
     with pytest.raises(InvalidInputError, match="answer_vote='best' is unknown: use one of majority"):
         decode(ScriptedEngine(silent), answer_vote="best")
+
+
+def test_an_answer_that_is_drawn_again_has_another_vote():
+    """Two replies that are always the same and three that are never, drawn equally often."""
+
+    class Replies(ScriptedEngine):
+        async def generate(self, request):
+            self.requests.append(request)
+            kind = request.seed % 5
+            return Completion(rf"\boxed{{{42 if kind < 2 else request.seed}}}", "eos", 5, 4, -9.0 + (kind > 3))
+
+    settings = {"branching": "root", "pattern": "best_of_1", "budget": 400}
+    found = decode(Replies(), answer_vote="majority", **settings)
+    assert found.chains[0] == r"\boxed{42}"
+    assert found.spent == 400
+    assert decode(Replies(), **settings).chains[0] != r"\boxed{42}"  # its chain is known once, and is not so probable
+    stopped = decode(Replies(), stopping="majority_decided", answer_vote="majority", **settings)
+    assert stopped.chains[0] == r"\boxed{42}"
+    assert stopped.spent < 400
+
+
+def test_more_models_may_write():
+    engines = [ScriptedEngine(mostly_right), ScriptedEngine(mostly_right, name="other")]
+    found = decode(engines[0], branching="thompson", others=engines[1:])
+    assert found.has_answer
+    assert engines[1].requests
+
+
+def test_a_smaller_budget_is_the_beginning_of_a_larger_one():
+    config = SearchConfig(temperature=1.0, top_p=1.0)
+    arguments = (PROBLEM, ScriptedEngine(mostly_right), load_pattern("reflection"), config)
+    grown = asyncio.run(grow_answers(*arguments, 400))
+    for budget in (60, 150, 400):
+        smaller = asyncio.run(grow_answers(*arguments, budget))
+        assert grown.ballot(budget)[0] == smaller.ballot(budget)[0]
+        # The simulation that went beyond the budget was backed up in neither.
+        assert grown.ballot(budget)[1] == smaller.ballot(budget)[1]
 
 
 def test_answers_that_mean_the_same_vote_together():
