@@ -7,10 +7,11 @@ the business of `local_replicas`.
 import asyncio
 import json
 import os
-import resource
 import sys
 from dataclasses import asdict
 from typing import Any, TextIO
+
+import psutil
 
 from ..errors import ContextLengthError, EngineError, InvalidInputError
 from .engine import Request
@@ -60,7 +61,7 @@ async def main() -> None:
         "identity": asdict(engine.identity),
         "parameters": engine.model.num_parameters(),
         "device": engine.model.device.type,
-        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        "memory": psutil.Process().memory_info().rss,
     }
     print(json.dumps(about), file=replies, flush=True)
     await serve(engine, requests, replies)
