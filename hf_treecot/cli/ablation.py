@@ -14,23 +14,30 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from itertools import count, groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..base import Problem
 from ..building.builder import claim_directory
 from ..errors import InvalidInputError
-from ..evaluation.comparison import ladder, plot
+from ..evaluation.comparison import ladder
 from ..files import write_atomically
 from ..hub.dataset import DatasetWriter, load_trees
 from ..mcts.tree import Tree
 from ..problems.loading import load_problems
+from ..reports.evaluated import Evaluated
+from ..reports.steps_picture import steps_figure
 from ..selection.chains import PREFERENCE_CHOICES
 from ..selection.selector import SelectionConfig, Selector
 from ..starter.built_in import model_path
-from .ablation_stages import STAGES, TABLES, Stage
+from .ablation_stages import PICTURED, STAGES, TABLES, Stage
 from .build import BuildSettings, build
 from .parser import parse
 from .parser import run as run_command
 from .stages import check_counts, identity, load_engine, outcomes, rows_of, train, tree_settings
+
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 SOURCES = ("letters", "arithmetic")
@@ -183,9 +190,17 @@ def ablation(arguments: AblationArguments) -> str:
         if names := [name for name in names if name in by_seed[0]]:
             text += f"### {title}\n\n{ladder(rows_of_stages(names, by_seed))}\n"
     (directory / "table.md").write_text(text, encoding="utf-8")
-    names = [name for name in TABLES["Ladder"] if name in by_seed[0]]
-    plot(rows_of_stages(names, by_seed), directory / "ablation.png")
+    names = [name for name in PICTURED if name in by_seed[0]]
+    picture(names, rows_of_stages(names, by_seed)).savefig(directory / "ablation.png", dpi=120)
     return text
+
+
+def picture(names: list[str], rows: list[dict]) -> "Figure":
+    """Greedy accuracy against no-answer rate, with an arrow from the stage that another starts from to that one."""
+    labels = [STAGES[name].label for name in names]
+    parents = {STAGES[name].label: STAGES[STAGES[name].after].label for name in names if STAGES[name].trainer}
+    evaluated = Evaluated([row for row in rows if row["decoding"] == "greedy"], parents=parents)
+    return steps_figure(evaluated, {label: f"{number} {label}" for number, label in enumerate(labels, start=1)})
 
 
 def main(args: list[str] | None = None) -> None:

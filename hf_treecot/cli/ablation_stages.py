@@ -78,3 +78,4 @@ TABLES = {
         "advantage", "advantage_epoch", "sft_advantage",
     ],
 }  # fmt: skip
+PICTURED = ("base", "sft_best_of_n", "sft", "dpo", "joint", "dpo_longest", "sft_medium", "advantage", "redi")
