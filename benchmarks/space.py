@@ -17,7 +17,7 @@ from hf_treecot.selection.judgements import JudgementLog
 from hf_treecot.space import app, talk
 from hf_treecot.space.tree_index import Query, open_trees
 from tests.space import large_tree, small_tree, write_run
-from tests.test_space_browser import BROWSERS
+from tests.visitor import BROWSERS
 
 
 TREES = 50_000

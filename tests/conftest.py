@@ -30,7 +30,7 @@ def pytest_addoption(parser):
 
 # Files by what makes them slow, for `make test-fast`.
 MARKS = {
-    "browser": ("test_space_browser", "test_space_hub"),
+    "browser": ("test_space_browser", "test_space_browser_tabs", "test_space_hub"),
     "servers": (
         "test_builder", "test_cli_engines", "test_docs", "test_hub", "test_pool", "test_server_engines",
         "test_sharding",

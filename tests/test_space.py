@@ -410,11 +410,32 @@ def test_colours_can_be_read(selector, backgrounds):
     block = css[css.index(f"{selector} {{") :].partition("}")[0]
     colours = dict(re.findall(r"--treecot-(\w+): (#\w{6})", block))
     assert {"thinking", "answer", "right", "wrong", "edge"} <= colours.keys()
-    colours.pop("alert")  # a background
+    for name in ("alert", "line", "card"):  # of backgrounds and frames
+        colours.pop(name)
     for name, colour in colours.items():
         for background in backgrounds:
             low, high = sorted((luminance(colour), luminance(background)))
             assert (high + 0.05) / (low + 0.05) >= 4.5, (name, background)
+
+
+# Machado, Oliveira and Fernandes 2009: what people without the cones for red, or for green, see.
+BLIND = {
+    "protanopia": ((0.152, 1.053, -0.205), (0.115, 0.786, 0.099), (-0.004, -0.048, 1.052)),
+    "deuteranopia": ((0.367, 0.861, -0.228), (0.280, 0.673, 0.047), (-0.012, 0.043, 0.969)),
+}
+
+
+@pytest.mark.parametrize("kind", BLIND)
+@pytest.mark.parametrize("selector", [":root", ".dark"])
+def test_right_and_wrong_differ_for_who_is_colour_blind(selector, kind):
+    css = (Path(app.__file__).parent / "style.css").read_text()
+    block = css[css.index(f"{selector} {{") :].partition("}")[0]
+    seen = []
+    for name in ("right", "wrong"):
+        (colour,) = re.findall(rf"--treecot-{name}: #(\w{{6}})", block)
+        channels = [int(colour[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        seen.append([sum(a * b for a, b in zip(row, channels, strict=True)) for row in BLIND[kind]])
+    assert sum((a - b) ** 2 for a, b in zip(*seen, strict=True)) ** 0.5 > 0.25  # of 1.73 between black and white
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ class SpaceArguments:
     """What is shown, and to whom."""
 
     source: str = field(
-        default_factory=lambda: os.environ.get("TREECOT_SOURCE", DEMO if Path(DEMO).is_dir() else ""),
-        metadata={"help": "Trees to open: a run's directory, or a dataset on the Hub."},
+        default_factory=lambda: os.environ.get("TREECOT_SOURCE", DEMO if Path(DEMO).is_dir() else "examples"),
+        metadata={"help": "Trees to open: a run's directory, a dataset on the Hub, or examples."},
     )
     models: list[str] = field(
         default_factory=_models,

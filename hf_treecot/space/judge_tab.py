@@ -7,7 +7,8 @@ import gradio as gr
 
 from ..errors import InvalidInputError
 from ..selection.judgements import Judgement
-from .explore_tab import Explore, query_of
+from .explore import query_of
+from .explore_tab import Explore
 from .judging import (
     KINDS,
     LONGEST_COMMENT,

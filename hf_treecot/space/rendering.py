@@ -2,69 +2,21 @@
 
 import re
 from html import escape
+from itertools import pairwise
+from os.path import commonprefix
 from typing import Any
-from xml.etree import ElementTree
-
-from latex2mathml.converter import convert
 
 from ..mcts.pattern import available_patterns, load_pattern
 from ..mcts.spending import uct_score
 from ..mcts.tree import ROOT, Tree
 from ..verifiers.diagnostics import count_reflections, repetition
+from .text import plain_text, text_html
 
 
-LABEL = 60  # characters of a thought beside its node
+LABEL = 80  # characters of a thought on its card
+LONG_SHARED, SHOWN_SHARED = 40, 16  # characters that siblings begin with alike: what is cut, and what is left
 KIND_OF_TAG = {spec.tag: kind for name in available_patterns() for kind, spec in load_pattern(name).thoughts.items()}
 TAGS = re.compile(rf"<({'|'.join(map(re.escape, KIND_OF_TAG))})>(.*?)(</\1>|\Z)\n?", re.DOTALL)
-# Lengths are bounded, since hostile text makes an unbounded search quadratic.
-FORMULA = re.compile(
-    r"\$\$(.{1,400}?)\$\$|\\\[(.{1,400}?)\\\]|\\\((.{1,400}?)\\\)|\$(?=\S)([^$\n]{1,400}?)(?<=\S)\$(?!\d)|"
-    r"(\\boxed\{(?:[^{}]|\{[^{}]{0,200}\}){0,200}\})",
-    re.DOTALL,
-)
-# A longer text, and what comes after so many formulas, is shown as it was written.
-LONGEST_TYPESET = 20_000  # characters
-MOST_FORMULAS = 100
-MATHML = "{http://www.w3.org/1998/Math/MathML}"
-ELEMENTS = set(
-    "math mrow mi mn mo ms mtext mspace mfrac msqrt mroot mstyle merror mpadded mphantom msub msup msubsup munder "
-    "mover munderover mmultiscripts mprescripts none mtable mtr mtd menclose".split()
-)
-ATTRIBUTES = set(
-    "display displaystyle scriptlevel mathvariant stretchy fence form separator largeop movablelimits lspace rspace "
-    "minsize maxsize linethickness columnalign rowspacing columnspacing columnlines rowlines accent accentunder "
-    "notation width height depth".split()
-)
-
-
-def text_html(text: str) -> str:
-    """A text with its LaTeX typeset, and everything else as it is written."""
-    if len(text) > LONGEST_TYPESET:
-        return escape(text)
-    pieces, end = [], 0
-    for number, match in enumerate(FORMULA.finditer(text)):
-        if number == MOST_FORMULAS:
-            break
-        formula = next(group for group in match.groups() if group is not None)
-        pieces += [escape(text[end : match.start()]), _formula_html(formula) or escape(match.group())]
-        end = match.end()
-    return "".join(pieces) + escape(text[end:])
-
-
-def _formula_html(formula: str) -> str:
-    """MathML of a formula; empty if it is malformed, or anything but mathematics comes out."""
-    try:
-        # What the converter wrote: it has no document type, so no entities that could expand.
-        root = ElementTree.fromstring(convert(formula))  # noqa: S314
-    except Exception:  # the converter raises whatever it runs into: the formula is then shown as it was written
-        return ""
-    for element in root.iter():
-        if element.tag.removeprefix(MATHML) not in ELEMENTS:
-            return ""
-        element.tag = element.tag.removeprefix(MATHML)
-        for name in element.attrib.keys() - ATTRIBUTES:
-            del element.attrib[name]
-    return ElementTree.tostring(root, encoding="unicode", short_empty_elements=False)
 
 
 def thought_html(kind: str, text: str, extra: str = "") -> str:
@@ -145,7 +97,7 @@ def counters_html(text: str, tokens: int, note: str = "") -> str:
 
 
 def tree_payload(tree: Tree) -> dict[str, Any]:
-    """What the drawing needs of a tree, column by column; texts only as far as they are shown beside a node."""
+    """What the drawing needs of a tree, column by column; texts only as far as they are shown on a card."""
     nodes = tree.nodes
     return {
         "kind": [node.kind for node in nodes],
@@ -154,10 +106,31 @@ def tree_payload(tree: Tree) -> dict[str, Any]:
         "reward": [node.reward for node in nodes],
         "critic": [int(node.role == "critic") for node in nodes],
         "dead": [int(bool(node.dead_end)) for node in nodes],
-        "label": [" ".join((node.text or tree.problem.prompt if i == 0 else node.text)[:400].split())[:LABEL]
-                  for i, node in enumerate(nodes)],
+        "label": _labels(tree),
         "simulations": tree.simulations,
-    }  # fmt: skip
+    }
+
+
+def _labels(tree: Tree) -> list[str]:
+    """A line for every card; what siblings begin with alike is cut, so that one sees what they differ in."""
+    lines = [plain_text((node.text if node.parent >= 0 else tree.problem.prompt)[:400]) for node in tree.nodes]
+    labels = list(lines)
+    for node in tree.nodes:
+        apart = _told_apart({lines[child] for child in node.children})
+        for child in node.children:
+            labels[child] = apart[lines[child]]
+    return [label[:LABEL] for label in labels]
+
+
+def _told_apart(lines: set[str]) -> dict[str, str]:
+    shown, ordered = {line: line for line in lines}, sorted(lines)
+    for pair in pairwise(ordered):
+        shared = len(commonprefix(pair))  # noqa: RUF071, of texts
+        for line in pair:
+            if LONG_SHARED <= shared < len(line):
+                rest = line.rfind(" ", 0, shared + 1) + 1
+                shown[line] = f"{line[:SHOWN_SHARED].rstrip()} … {line[rest:]}"
+    return shown
 
 
 def visits_at(tree: Tree, step: int) -> tuple[list[int], list[float]]:
@@ -199,4 +172,4 @@ def node_html(tree: Tree, node_id: int, step: int, exploration_constant: float) 
     if node.dead_end:
         rows.append(("dead end", node.dead_end))
     table = "".join(f"<tr><th scope='row'>{escape(name)}</th><td>{escape(cell)}</td></tr>" for name, cell in rows)
-    return f'{thought_html(title, text_html(text), "long")}<table class="statistics">{table}</table>'
+    return f'{thought_html(title, text_html(text), "long")}<table class="facts">{table}</table>'

@@ -24,9 +24,12 @@ from ..hub.dataset import dataset_directory, tree_from_row
 from ..mcts.tree import Tree
 
 
+SHIPPED = Path(__file__).parent / "shipped"  # a run that comes with the package
+EXAMPLES = "examples"  # what its trees are called
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 SHOWN_PROMPT = 120  # characters of a prompt in a list
 COLUMNS = {
+    "tree_id": "tree_id",
     "problem_id": "problem.problem_id",
     "prompt": "problem.prompt",
     "source": "problem.source",
@@ -126,6 +129,18 @@ class TreeIndex:
         order = ORDERS.get(query.order)
         return table.sort_by([order, ("row", "ascending")]) if order else table
 
+    def row_of(self, tree_id: str) -> int:
+        """
+        Where a tree stands.
+
+        Raises:
+            InvalidInputError: It is not there.
+        """
+        row = compute.index(self.table["tree_id"], tree_id).as_py()
+        if row < 0:
+            raise InvalidInputError(f"tree {tree_id[:200]!r} is not in this dataset: choose one of its list")
+        return row
+
     def tree(self, row: int) -> Tree:
         """One tree."""
         if not 0 <= row < len(self):
@@ -133,7 +148,10 @@ class TreeIndex:
         return self._cached_tree(row)
 
     def _read_tree(self, row: int) -> Tree:
-        return tree_from_row(self._trees.read_row(row))
+        try:
+            return tree_from_row(self._trees.read_row(row))
+        except InvalidInputError as error:
+            raise InvalidInputError(f"row {row} of the dataset: {error}") from error
 
     def pairs(self, tree: Tree) -> list[dict[str, Any]]:
         """The preference rows of a tree, as they are in the dataset."""
@@ -191,7 +209,8 @@ def open_trees(source: str, *, directories: bool = True, token: bool | None = No
     Open a dataset of trees.
 
     Args:
-        source (`str`): A run's directory, its `dataset` directory, or a dataset on the Hub (`"user/name"`).
+        source (`str`): A run's directory, its `dataset` directory, a dataset on the Hub (`"user/name"`), or
+            [`EXAMPLES`].
         directories (`bool`): Whether a directory may be opened. Not by visitors of a public Space.
         token (`bool`, *optional*): False reads only what everybody may read.
 
@@ -199,6 +218,8 @@ def open_trees(source: str, *, directories: bool = True, token: bool | None = No
         InvalidInputError: There is no such dataset, or it holds no trees.
     """
     source = source.strip()
+    if source == EXAMPLES:
+        return _open_directory(SHIPPED)
     if not source:
         raise InvalidInputError("source is empty: give the directory of a run, or a dataset on the Hub as user/name")
     if directories and Path(source).exists():

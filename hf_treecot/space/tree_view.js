@@ -1,12 +1,14 @@
-// Draws a tree of thoughts as SVG: zoom, pan, collapse, choose a node, step through the simulations.
+// Draws a tree of thoughts as cards: choose one, fold, step and play through the simulations, move and zoom.
 // Texts of a model only ever go into textContent and aria-label. Nothing is loaded from anywhere.
-window.treecot = (() => {
-  const SVG = "http://www.w3.org/2000/svg";
-  const COLUMN = 190, ROW = 34, READABLE = 0.62;
+globalThis.treecot = (() => {
+  const L = globalThis.treecotLayout, P = globalThis.treecotPaint;
+  const NARROW = 600; // pixels: below, cards stand one below the other
+  const FAR = 0.38; // scale: below, cards are dots
+  const PLAY = 1100; // milliseconds of a simulation at speed 1
   let views = 0;
 
   function element(name, attributes = {}, parent = null, text = null) {
-    const made = name.startsWith("svg:") ? document.createElementNS(SVG, name.slice(4)) : document.createElement(name);
+    const made = document.createElement(name);
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
     if (text !== null) made.textContent = text;
     if (parent) parent.append(made);
@@ -18,85 +20,71 @@ window.treecot = (() => {
       this.trigger = trigger;
       this.id = `tree-${++views}`;
       root.replaceChildren();
-      const bar = element("div", { class: "tree-bar" }, root);
-      const button = (label, text, act) => {
-        const made = element("button", { type: "button", "aria-label": label, title: label }, bar, text);
-        made.addEventListener("click", act);
-        return made;
-      };
-      this.first = button("Before the first simulation", "⇤", () => this.setStep(0));
-      this.back = button("Previous simulation", "←", () => this.setStep(this.step - 1));
-      this.slider = element("input", { type: "range", min: 0, max: 0, value: 0, "aria-label": "Simulation" }, bar);
-      this.slider.addEventListener("input", () => this.setStep(Number(this.slider.value)));
-      this.forward = button("Next simulation", "→", () => this.setStep(this.step + 1));
-      this.last = button("After the last simulation", "⇥", () => this.setStep(this.tree.simulations.length));
-      this.status = element("span", { class: "tree-status", "aria-live": "polite" }, bar);
-      button("Zoom out", "−", () => this.zoom(1 / 1.3));
-      button("Zoom in", "+", () => this.zoom(1.3));
-      button("Show the whole tree", "⤢", () => this.fit());
-      this.svg = element("svg:svg", {
-        class: "tree-svg", tabindex: 0, role: "tree", "aria-label":
-          "Tree of thoughts. Arrow keys walk, space folds, plus and minus zoom.",
+      this.root = root;
+      this.bar = treecotBar.make(this, element("div", { class: "tree-bar" }, root), element);
+      this.stage = element("div", {
+        class: "tree-stage", tabindex: 0, role: "tree",
+        "aria-label": "Tree of thoughts. Arrow keys walk, space folds, plus and minus zoom, p plays.",
       }, root);
-      this.world = element("svg:g", {}, this.svg);
-      this.edges = element("svg:g", { class: "edges" }, this.world);
-      this.nodes = element("svg:g", { class: "nodes" }, this.world);
-      this.addGestures();
-      new ResizeObserver(() => this.drawVisible()).observe(this.svg);
+      this.canvas = element("canvas", { class: "tree-lines", "aria-hidden": true }, this.stage);
+      this.world = element("div", { class: "tree-world", role: "none" }, this.stage);
+      this.map = element("canvas", { class: "tree-map", "aria-hidden": true, hidden: "" }, this.stage);
+      treecotGestures.add(this);
+      this.show(null);
+      new ResizeObserver(() => this.resized()).observe(this.stage);
+      new MutationObserver(() => this.tree && this.draw()).observe(document.body, { attributeFilter: ["class"] });
     }
+
+    get view() { return { width: this.stage.clientWidth, height: this.stage.clientHeight }; }
+
+    get isNarrow() { return this.view.width > 0 && this.view.width < NARROW; }
 
     show(tree) {
       const grows = this.tree && tree && tree.title === this.tree.title;
-      this.tree = tree;
-      this.edges.replaceChildren();
-      this.nodes.replaceChildren();
-      this.drawn = new Map();
-      if (!tree || !tree.kind) { this.status.textContent = ""; this.tree = null; return; }
-      const count = tree.kind.length;
-      this.children = Array.from({ length: count }, () => []);
-      this.depth = new Int32Array(count);
-      for (let i = 1; i < count; i++) {
-        this.children[tree.parent[i]].push(i);
-        this.depth[i] = this.depth[tree.parent[i]] + 1;
-      }
-      if (!grows) { this.collapsed = new Set(); this.chosen = 0; }
-      this.slider.max = tree.simulations.length;
-      this.replay(tree.simulations.length);
+      if (!grows) this.pause();
+      this.tree = tree && tree.kind ? tree : null;
+      this.root.classList.toggle("empty", !this.tree);
+      this.cards = new Map();
+      this.world.replaceChildren();
+      if (!this.tree) return;
+      Object.assign(this, L.family(tree.parent));
+      const last = tree.simulations.length, still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      const plays = tree.play && !grows && !still;
+      this.replay(plays ? 0 : grows && !tree.follow ? this.step : tree.step ?? last);
+      if (!grows) this.chosen = tree.chosen > 0 && tree.chosen < tree.kind.length ? tree.chosen : 0;
+      if (!grows || tree.follow) this.foldAtFirst();
       this.layout();
-      if (!grows || tree.follow) this.fit(READABLE); else this.draw();
+      if (!grows || tree.follow) this.fit(); else this.draw();
+      if (plays) this.play();
     }
 
-    // Visits and values after so many simulations, as the search had them.
+    // Of a large tree only a part is open: the best path, the way to the chosen thought, what was visited most.
+    foldAtFirst(rows) {
+      const { visits } = L.replay(this.tree, this.tree.simulations.length);
+      const best = L.bestPath(this.tree, this.children, visits);
+      const open = [...new Set([...best, ...L.pathTo(this.tree.parent, this.chosen)])];
+      const down = this.isNarrow;
+      rows ??= L.rowsIn(this.view, down);
+      this.folded = L.foldAtFirst(this.tree.parent, this, open, visits, { rows, down });
+    }
+
+    layout() {
+      const down = this.isNarrow;
+      const card = down ? { width: Math.min(300, this.view.width - 50), height: L.CARD.height } : L.CARD;
+      this.cardsAt = L.place(this.children, this.folded, { down, card });
+    }
+
+    resized() {
+      if (!this.tree || !this.view.width) return;
+      if (!this.camera) this.foldAtFirst(); // only now there is a size to fit
+      this.layout();
+      if (!this.camera || this.fitted) this.fit(); else this.draw();
+      if (this.waits) { this.waits = false; this.play(); }
+    }
+
     replay(step) {
-      const { parent, reward, simulations } = this.tree, count = parent.length;
-      this.step = Math.max(0, Math.min(step, simulations.length));
-      this.visits = new Int32Array(count);
-      this.values = new Float64Array(count);
-      this.there = new Uint8Array(count);
-      this.path = new Set();
-      for (let i = 0; i < count; i++) this.there[i] = i === 0 || this.tree.simulation[i] < this.step ? 1 : 0;
-      simulations.slice(0, this.step).forEach((leaf, s) => {
-        for (let i = leaf; i !== -1; i = parent[i]) {
-          this.visits[i] += 1;
-          this.values[i] += reward[leaf] ?? 0;
-          this.there[i] = 1;
-          if (s === this.step - 1) this.path.add(i);
-        }
-      });
-      this.slider.value = this.step;
-      this.back.disabled = this.first.disabled = this.step === 0;
-      this.forward.disabled = this.last.disabled = this.step === simulations.length;
-      const end = this.step ? simulations[this.step - 1] : null;
-      const outcome = end === null ? "" : reward[end] === null ? " · no answer"
-        : ` · ${this.outcome(end)} (${Number(reward[end].toFixed(2))})`;
-      const text = `simulation ${this.step} of ${simulations.length}${outcome}`;
-      if (this.status.textContent !== text) this.status.textContent = text;
-    }
-
-    // A search without a gold answer knows only how many of its answers agree.
-    outcome(i) {
-      const right = this.tree.reward[i] > 0.5;
-      return this.tree.votes ? (right ? "most answers agree" : "few answers agree") : right ? "right" : "wrong";
+      Object.assign(this, L.replay(this.tree, step));
+      treecotBar.update(this);
     }
 
     setStep(step) {
@@ -107,240 +95,161 @@ window.treecot = (() => {
       this.announce();
     }
 
-    // Leaves one below the other, parents amid their children; without recursion, since chains can be long.
-    layout() {
-      const count = this.children.length;
-      this.x = new Float64Array(count);
-      this.y = new Float64Array(count);
-      this.order = [];
-      let row = 0;
-      const stack = [[0, false]];
-      while (stack.length) {
-        const [i, done] = stack.pop();
-        const open = this.collapsed.has(i) ? [] : this.children[i];
-        if (done) {
-          this.y[i] = open.length ? (this.y[open[0]] + this.y[open[open.length - 1]]) / 2 : row++ * ROW;
-          continue;
-        }
-        this.order.push(i);
-        this.x[i] = this.depth[i] * COLUMN;
-        stack.push([i, true]);
-        for (let k = open.length - 1; k >= 0; k--) stack.push([open[k], false]);
-      }
-      this.width = COLUMN * (1 + Math.max(...this.order.map((i) => this.depth[i])));
-      this.height = Math.max(1, row) * ROW;
+    play() {
+      if (!this.tree || this.timer) return;
+      if (this.step >= this.tree.simulations.length) this.setStep(0);
+      this.timer = setTimeout(() => this.tick(), this.step ? PLAY / this.bar.speed() : 300);
+      treecotBar.update(this);
     }
 
-    // The whole tree, or as much of it, from the root on, as can be read.
-    fit(least = 0.02) {
-      if (!this.tree) return;
-      const { width, height } = this.svg.getBoundingClientRect();
-      if (!width) { this.scale = 1; this.left = this.top = 0; return; }
-      this.scale = Math.min(1.2, (width - 30) / (this.width + 20), (height - 20) / (this.height + 10));
-      this.scale = Math.max(this.scale, least);
-      this.left = 18;
-      const room = height - this.height * this.scale;
-      this.top = room > 0 ? room / 2 + (ROW / 2) * this.scale : height / 2 - this.y[0] * this.scale;
+    tick() {
+      this.timer = null;
+      if (!this.stage.offsetParent) { this.waits = true; treecotBar.update(this); return; } // another tab is open
+      this.setStep(this.step + 1);
+      this.bring(this.tree.simulations[this.step - 1]);
+      if (this.step < this.tree.simulations.length) { this.play(); return; }
+      treecotBar.update(this);
+      if (this.tree.marks) this.fit();
+    }
+
+    pause() {
+      clearTimeout(this.timer);
+      this.timer = null;
+      treecotBar.update(this);
+    }
+
+    fit(least) {
+      if (!this.tree || !this.view.width) { this.camera = null; return; }
+      this.camera = L.fit(this.cardsAt, this.view, this.chosen, least);
+      this.fitted = true;
       this.draw();
     }
 
-    zoom(factor, x = this.svg.clientWidth / 2, y = this.svg.clientHeight / 2) {
-      if (!this.tree) return;
-      const scale = Math.max(0.02, Math.min(4, this.scale * factor));
-      this.left = x - ((x - this.left) * scale) / this.scale;
-      this.top = y - ((y - this.top) * scale) / this.scale;
-      this.scale = scale;
-      this.drawVisible();
+    zoom(factor, x = this.view.width / 2, y = this.view.height / 2) {
+      if (this.tree) this.move(L.zoom(this.camera, factor, x, y));
     }
 
     pan(dx, dy) {
-      this.left += dx;
-      this.top += dy;
-      this.drawVisible();
+      if (this.tree) this.move({ ...this.camera, left: this.camera.left + dx, top: this.camera.top + dy });
     }
 
-    addGestures() {
-      const pointers = new Map();
-      let moved = 0;
-      this.svg.addEventListener("wheel", (event) => {
-        // Ctrl or a pinch zooms, and so does the wheel once the drawing has the focus; else the page scrolls.
-        if (!event.ctrlKey && document.activeElement !== this.svg) return;
-        event.preventDefault();
-        const box = this.svg.getBoundingClientRect();
-        this.zoom(Math.exp(-event.deltaY / 400), event.clientX - box.left, event.clientY - box.top);
-      }, { passive: false });
-      this.svg.addEventListener("pointerdown", (event) => {
-        pointers.set(event.pointerId, event);
-        moved = 0;
-      });
-      this.svg.addEventListener("pointermove", (event) => {
-        const before = pointers.get(event.pointerId);
-        if (!before || !this.tree) return;
-        moved += Math.abs(event.clientX - before.clientX) + Math.abs(event.clientY - before.clientY);
-        if (moved > 4 && !this.svg.hasPointerCapture(event.pointerId)) this.svg.setPointerCapture(event.pointerId);
-        const others = [...pointers.values()].filter((p) => p.pointerId !== event.pointerId);
-        if (others.length) {
-          const spread = (p) => Math.hypot(p.clientX - others[0].clientX, p.clientY - others[0].clientY);
-          const box = this.svg.getBoundingClientRect();
-          this.zoom(spread(event) / Math.max(1, spread(before)), others[0].clientX - box.left, others[0].clientY - box.top);
-        } else {
-          this.pan(event.clientX - before.clientX, event.clientY - before.clientY);
-        }
-        pointers.set(event.pointerId, event);
-      });
-      for (const name of ["pointerup", "pointercancel"]) {
-        this.svg.addEventListener(name, (event) => pointers.delete(event.pointerId));
-      }
-      this.svg.addEventListener("click", (event) => {
-        const node = event.target.closest("[data-node]");
-        if (!node || moved > 4) return;
-        const i = Number(node.dataset.node);
-        if (event.target.closest(".fold")) this.fold(i); else this.choose(i);
-      });
-      this.svg.addEventListener("dblclick", (event) => {
-        const node = event.target.closest("[data-node]");
-        if (node) this.fold(Number(node.dataset.node));
-      });
-      this.svg.addEventListener("keydown", (event) => this.key(event));
+    move(camera) {
+      const zoomed = camera.scale !== this.camera?.scale;
+      this.camera = camera;
+      this.fitted = false;
+      if (zoomed) this.draw(); else this.drawVisible();
     }
 
-    key(event) {
-      if (!this.tree || event.ctrlKey || event.metaKey || event.altKey) return;
-      const i = this.chosen, parent = this.tree.parent[i];
-      const open = this.collapsed.has(i) ? [] : this.children[i].filter((c) => this.there[c]);
-      const column = this.order.filter((n) => this.depth[n] === this.depth[i] && this.there[n]);
-      const at = column.indexOf(i);
-      const acts = {
-        ArrowLeft: () => parent >= 0 && this.choose(parent),
-        ArrowRight: () => open.length && this.choose(open[0]),
-        ArrowUp: () => at > 0 && this.choose(column[at - 1]),
-        ArrowDown: () => at < column.length - 1 && this.choose(column[at + 1]),
-        Home: () => this.choose(0),
-        Enter: () => this.choose(i),
-        " ": () => this.fold(i),
-        "+": () => this.zoom(1.3),
-        "-": () => this.zoom(1 / 1.3),
-        "0": () => this.fit(),
-        ".": () => this.setStep(this.step + 1),
-        ",": () => this.setStep(this.step - 1),
-      };
-      if (!acts[event.key]) return;
-      event.preventDefault();
-      acts[event.key]();
+    // A card into view, with as little movement as there can be.
+    bring(i) {
+      if (!this.camera || !this.cardsAt.order.includes(i)) return;
+      const camera = L.reveal(this.cardsAt, this.view, this.camera, i);
+      if (camera.left !== this.camera.left || camera.top !== this.camera.top) this.move(camera);
     }
 
     choose(i) {
       this.chosen = i;
-      this.reveal(i);
+      this.bring(i);
       this.draw();
       this.announce();
     }
 
     announce() {
-      // Whoever holds a key down asks once, for the last node.
+      // Whoever holds a key down asks once, for the last thought; a link to it is in the address bar.
       clearTimeout(this.asking);
-      this.asking = setTimeout(() => this.trigger("select", { node: this.chosen, step: this.step }), 60);
+      this.asking = setTimeout(() => {
+        if (this.tree?.link) history.replaceState(null, "", this.link());
+        this.trigger("select", { node: this.chosen, step: this.step });
+      }, this.timer ? 250 : 60);
     }
+
+    link() { return `${this.tree.link}&node=${this.chosen}&step=${this.step}`; }
 
     fold(i) {
       if (!this.children[i].length) return;
-      if (!this.collapsed.delete(i)) this.collapsed.add(i);
-      const before = this.y[i];
+      const opened = this.folded.delete(i);
+      if (!opened) this.folded.add(i);
+      const { x, y } = this.cardsAt, left = x[i], top = y[i];
       this.layout();
-      this.top += (before - this.y[i]) * this.scale;
-      if (!this.order.includes(this.chosen)) this.chosen = i;
+      const { scale } = this.camera;
+      this.pan((left - this.cardsAt.x[i]) * scale, (top - this.cardsAt.y[i]) * scale);
+      if (!this.cardsAt.order.includes(this.chosen)) this.chosen = i;
+      if (opened) [this.children[i].at(-1), this.children[i][0], i].forEach((k) => this.bring(k));
       this.draw();
     }
 
-    reveal(i) {
-      const { clientWidth: width, clientHeight: height } = this.svg;
-      const x = this.left + this.x[i] * this.scale, y = this.top + this.y[i] * this.scale;
-      if (x < 10) this.left += 30 - x;
-      if (x > width - 60) this.left -= x - width + 160;
-      if (y < 10) this.top += 30 - y;
-      if (y > height - 20) this.top -= y - height + 40;
+    foldAll(open) {
+      if (!this.tree) return;
+      if (open) this.folded = new Set(); else this.foldAtFirst(1);
+      this.layout();
+      if (!this.cardsAt.order.includes(this.chosen)) this.chosen = 0;
+      this.fit(open ? 0.002 : undefined);
     }
 
     draw() {
-      this.edges.replaceChildren();
-      this.nodes.replaceChildren();
-      this.drawn = new Map();
+      this.world.replaceChildren();
+      this.cards = new Map();
       this.drawVisible();
     }
 
     // Only what is in sight is in the page: a large tree stays smooth.
     drawVisible() {
-      if (!this.tree || this.scale === undefined) return;
-      this.world.setAttribute("transform", `translate(${this.left} ${this.top}) scale(${this.scale})`);
-      this.svg.classList.toggle("far", this.scale < 0.45);
-      const { clientWidth: width, clientHeight: height } = this.svg;
-      const x0 = -this.left / this.scale - COLUMN, x1 = (width - this.left) / this.scale;
-      const y0 = -this.top / this.scale - ROW, y1 = (height - this.top) / this.scale + ROW;
-      const near = (i) => this.x[i] >= x0 && this.x[i] <= x1 && this.y[i] >= y0 && this.y[i] <= y1;
-      const between = (i, p) => this.x[i] >= x0 && this.x[p] <= x1 &&
-        Math.max(this.y[i], this.y[p]) >= y0 && Math.min(this.y[i], this.y[p]) <= y1;
-      for (const i of this.order) {
-        if (!this.there[i]) continue;
-        const p = this.tree.parent[i], has = this.drawn.get(i);
-        const node = near(i), edge = p >= 0 && between(i, p);
-        if (has && has.node === node && has.edge === edge) continue;
-        if (node && !has?.node) this.drawNode(i);
-        if (edge && !has?.edge) this.drawEdge(i, p);
-        this.drawn.set(i, { node: node || has?.node || false, edge: edge || has?.edge || false });
+      if (!this.tree || !this.camera) return;
+      const { left, top, scale } = this.camera, at = this.cardsAt, sight = L.inView(this.view, this.camera);
+      const far = scale < FAR, { card } = at;
+      this.world.style.transform = `translate(${left}px, ${top}px) scale(${scale})`;
+      const seen = (i) => this.there[i] && at.x[i] + card.width >= sight.left && at.x[i] <= sight.right &&
+        at.y[i] + card.height >= sight.top && at.y[i] <= sight.bottom;
+      if (!far) for (const i of at.order) {
+        if (seen(i)) { if (!this.cards.has(i)) this.cards.set(i, treecotCard.make(this, i, element)); }
+        else if (this.cards.has(i)) { this.cards.get(i).remove(); this.cards.delete(i); }
       }
-      this.svg.setAttribute("aria-activedescendant", `${this.id}-${this.chosen}`);
+      this.paint(sight, far);
+      this.stage.setAttribute("aria-activedescendant", `${this.id}-${this.chosen}`);
     }
 
-    drawEdge(i, p) {
-      const middle = (this.x[i] + this.x[p]) / 2, share = this.visits[i] / Math.max(1, this.visits[0]);
-      element("svg:path", {
-        d: `M${this.x[p]} ${this.y[p]}C${middle} ${this.y[p]} ${middle} ${this.y[i]} ${this.x[i]} ${this.y[i]}`,
-        "stroke-width": 1 + 5 * share, class: this.path.has(i) ? "on-path" : "",
-      }, this.edges);
+    paint(sight, far) {
+      const colours = P.colours(this.stage), all = Math.max(1, this.visits[0]), marked = this.marked();
+      const stroke = (i) => {
+        const on = this.path.has(i) || marked.chosen.has(i), off = marked.rejected.has(i);
+        const width = 1.5 + 5 * (this.visits[i] / all) + (on || off ? 1 : 0);
+        const colour = marked.chosen.has(i) ? colours.right : off ? colours.wrong : on ? colours.path : colours.edge;
+        return { width: far ? Math.max(width, 1 / this.camera.scale) : width, colour };
+      };
+      const shown = (i) => this.there[i];
+      const context = P.prepare(this.canvas);
+      P.lines(context, this.cardsAt, this.camera, sight, this.tree.parent, shown, stroke);
+      const { reward } = this.tree;
+      const colour = (i) => i === this.chosen ? colours.path
+        : reward[i] === null ? colours.quiet : reward[i] > 0.5 ? colours.right : colours.wrong;
+      if (far) P.dots(context, this.cardsAt, this.camera, shown, colour, Math.max(3, 60 * this.camera.scale));
+      this.paintMap(colour, shown, sight, colours);
     }
 
-    drawNode(i) {
-      const { kind, reward, critic, dead, label } = this.tree;
-      const visits = this.visits[i], value = visits ? (this.values[i] / visits).toFixed(2) : "–";
-      const verified = reward[i] !== null && visits > 0;
-      const right = verified && reward[i] > 0.5;
-      const outcome = verified ? this.outcome(i) : dead[i] ? "dead end" : "";
-      const radius = 5 + 7 * Math.sqrt(visits / Math.max(1, this.visits[0]));
-      const classes = ["node", `kind-${kind[i]}`, verified ? (right ? "right" : "wrong") : "", critic[i] ? "critic" : "",
-        visits ? "" : "unvisited", i === this.chosen ? "chosen" : "", this.path.has(i) ? "on-path" : ""];
-      const name = kind[i].replaceAll("_", "-");
-      const group = element("svg:g", {
-        id: `${this.id}-${i}`, "data-node": i, class: classes.filter(Boolean).join(" "), role: "treeitem",
-        transform: `translate(${this.x[i]} ${this.y[i]})`, "aria-level": this.depth[i] + 1,
-        "aria-selected": i === this.chosen,
-        "aria-label": `${name}${critic[i] ? " by the critic" : ""}, ${visits} visits, value ${value}` +
-          `${outcome && `, ${outcome}`}: ${label[i]}`,
-      }, this.nodes);
-      if (this.children[i].length) group.setAttribute("aria-expanded", !this.collapsed.has(i));
-      element("svg:rect", { class: "target", x: -14, y: -ROW / 2, width: COLUMN - 8, height: ROW }, group);
-      if (critic[i]) {  // a diamond: a mark that does not need colour
-        const r = radius * 1.25;
-        element("svg:path", { class: "shape", d: `M0 ${-r}L${r} 0L0 ${r}L${-r} 0Z` }, group);
-      } else {
-        element("svg:circle", { class: "shape", r: radius }, group);
-      }
-      if (verified || dead[i]) {
-        element("svg:text", { class: "mark", y: 4 }, group, verified ? (right ? "✓" : "✗") : "∅");
-      }
-      const at = radius + 5;
-      element("svg:text", { class: "numbers", x: at, y: -5 }, group, `${name} N=${visits} v/N=${value}`);
-      element("svg:text", { class: "label", x: at, y: 13 }, group, short(label[i], 27));
-      if (this.children[i].length) {
-        const folded = this.collapsed.has(i);
-        const fold = element("svg:g", { class: "fold", transform: `translate(0 ${radius + 6})` }, group);
-        element("svg:circle", { r: 5.5 }, fold);
-        element("svg:text", { y: 3.5 }, fold, folded ? "+" : "−");
-      }
+    // The whole of what is open in a corner, with what is in sight framed; only if there is much out of sight.
+    paintMap(colour, shown, sight, colours) {
+      const at = this.cardsAt, { width, height } = this.view, { scale } = this.camera;
+      this.map.hidden = width < NARROW || at.width * scale * at.height * scale < 1.6 * width * height;
+      if (this.map.hidden) return;
+      const context = P.prepare(this.map), { clientWidth, clientHeight } = this.map;
+      const small = Math.min((clientWidth - 8) / at.width, (clientHeight - 8) / at.height);
+      this.mapScale = small;
+      P.dots(context, at, { scale: small, left: 4, top: 4 }, shown, colour, Math.max(1.5, 50 * small));
+      context.strokeStyle = colours.path;
+      context.lineWidth = 2;
+      context.strokeRect(
+        4 + sight.left * small, 4 + sight.top * small,
+        Math.max(4, (sight.right - sight.left) * small), Math.max(4, (sight.bottom - sight.top) * small),
+      );
     }
-  }
 
-  function short(text, length) {
-    return [...text].length > length ? [...text].slice(0, length - 1).join("") + "…" : text;
+    // The two chains of a pair, once all has grown.
+    marked() {
+      const { marks, simulations } = this.tree;
+      const ends = marks && this.step === simulations.length ? marks : {};
+      const of = (leaf) => new Set(leaf > 0 ? L.pathTo(this.tree.parent, leaf) : []);
+      return { chosen: of(ends.chosen), rejected: of(ends.rejected) };
+    }
   }
 
   function mount(root, props, trigger, watch) {
@@ -350,5 +259,5 @@ window.treecot = (() => {
     root.treeView = view;
   }
 
-  return { mount };
+  return { mount, element };
 })();

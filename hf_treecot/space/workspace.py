@@ -22,7 +22,7 @@ class Workspace:
     What an app serves.
 
     Args:
-        source (`str`): The trees that it opens by itself; empty for none.
+        source (`str`): The trees that it opens by itself.
         models ([`Models`]): Who may be talked to.
         log ([`JudgementLog`]): Where judgements go.
         results (`Path`, *optional*): Where the results of evaluations are.
@@ -41,8 +41,15 @@ class Workspace:
         """What one visitor may ask for."""
         return PUBLIC_LIMITS if self.public else Limits()
 
+    @property
+    def shown(self) -> str:
+        """What the source is called: visitors need not know where the owner's directories are."""
+        is_local = self.public and Path(self.source).is_dir()
+        return f"{Path(self.source).resolve().name} (of this Space)" if is_local else self.source
+
     def open(self, source: str) -> TreeIndex:
         """The trees of a source, kept open; see [`open_trees`]."""
+        source = self.source if source.strip() == self.shown else source.strip()
         owners = not self.public or source == self.source
         return _open(source, owners, None if owners else False, _fingerprint(source) if owners else 0.0)
 
@@ -67,9 +74,10 @@ def gpu(function: Callable) -> Callable:
     return spaces.GPU(duration=int(PUBLIC_LIMITS.seconds))(function)
 
 
-def tree_view(elem_id: str) -> gr.HTML:
+def tree_view(elem_id: str, value: dict | None = None) -> gr.HTML:
     """A drawn tree. Its value is a [`~rendering.tree_payload`]; `select` says which node was chosen at which step."""
     return gr.HTML(
+        value,
         html_template='<div class="tree-view"></div>',
         js_on_load='treecot.mount(element, props, trigger, watch); // triggers "select"',
         apply_default_css=False,
