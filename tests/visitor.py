@@ -86,6 +86,7 @@ class SlowEngine:
 
     def __init__(self, engine):
         self.engine, self.render_chat, self.close = engine, engine.render_chat, engine.close
+        self.identity = engine.identity
 
     async def generate(self, request):
         await asyncio.sleep(0.1)
