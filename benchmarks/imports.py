@@ -22,6 +22,7 @@ STAGES = (
     ("hub",),
     ("building",),
     ("trainers", "evaluation", "reports", "rewards"),  # none of these imports another
+    ("serving",),
     ("testing",),
     ("cli", "space"),  # these may import all, and each other
 )

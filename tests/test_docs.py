@@ -41,7 +41,7 @@ LINES = list(
 LAUNCHED = r"(?:accelerate launch (?:--config_file \S+ )?recipes/(\w+)\.py|(?:hf )?treecot (\w+)) ?(.*)"
 MATCHES = {line: match for line in LINES if (match := re.match(LAUNCHED, line))}
 # What shows a window, takes all of the machine, or prints what another test reads.
-ELSEWHERE = ("space", "demo", "ablation", "evolve", "starter")
+ELSEWHERE = ("serve", "space", "demo", "ablation", "evolve", "starter")
 # What asks for GPUs and the Hub's data: that all packaged configurations are read is another test's.
 ON_SERVERS = ("treecot build --config build/qwen2.5-7b-vllm", "treecot build --config build/paper-72b-70b-tgi")
 COMMANDS = [line for line, match in MATCHES.items() if match[2] not in ELSEWHERE and line not in ON_SERVERS]

@@ -23,6 +23,7 @@ COMMANDS = {  # name -> what it does; the module of the same name has `main(args
     "draw": "a picture of a tree",
     "report": "a page about a run: trees, training, evaluation",
     "space": "the Gradio app: explore trees, judge them, talk to the models",
+    "serve": "an OpenAI-compatible endpoint that answers plainly, by samples, or by search",
     "publish": "a dataset, a model or a Space -> the Hub",
     "starter": "where the built-in models are, or train them again",
     "ablation": "the paper's ladder of objectives on a built-in model, with seeds and intervals",

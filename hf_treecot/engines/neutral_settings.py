@@ -34,6 +34,7 @@ OPENAI_SETTINGS = {
     "llamacpp": {**STANDARD, **LLAMA_CPP},
     "ollama": {**STANDARD, **OLLAMA},
     "transformers": TRANSFORMERS,
+    "hf_treecot": STANDARD,
 }
 OPENAI_ANYWHERE = {**STANDARD, **LLAMA_CPP, **VLLM}
 # What the servers' messages say of a field that they do not know: OpenAI, pydantic and others.

@@ -16,6 +16,7 @@ from .server import ask_json, check_model, refused
 
 
 LLAMA_CPP, SGLANG, TRANSFORMERS, OLLAMA, LM_STUDIO = "llamacpp", "sglang", "transformers", "ollama", "lmstudio"
+NAMED = ("vllm", SGLANG, LLAMA_CPP, "hf_treecot")  # those that name themselves in `/v1/models`; the last is ours
 # Requests at the same time where neither user nor server says. Servers that batch let the others wait.
 DEFAULT_SLOTS = {
     TRANSFORMERS: 1,  # one after the other, and a seed holds for whichever request runs next
@@ -102,11 +103,13 @@ async def find_server(
         return Server("", wanted)
     owners = {str(entry.get("owned_by") or "") for entry in models.values()}
     kind = owners.pop() if len(owners) == 1 else ""
-    if kind not in ("vllm", SGLANG, LLAMA_CPP):
+    if kind not in NAMED:
         kind = await _kind(client, url, token) or kind
     names = [name for entry in models.values() for name in [entry["id"], *(entry.get("aliases") or ())]]
     if wanted is None or (kind == LLAMA_CPP and wanted not in names):
-        wanted = check_model(url, wanted, list(models))
+        # Adapters of vLLM, and our ways of decoding, are listed beside the model that they come from.
+        own = [name for name, entry in models.items() if not entry.get("parent")]
+        wanted = check_model(url, wanted, own if wanted is None and len(own) == 1 else list(models))
     return Server(kind, wanted, models.get(wanted, {}), tuple(models))
 
 

@@ -82,8 +82,7 @@ async def search_answers(
         others (`Sequence[Engine]`): More models that may write: arms of the branching `"thompson"`.
         seed (`int`): With the problem's id, the seed of the tree.
         max_simulations (`int`): Simulations after which it ends, whatever is left of the budget.
-        observe (`Callable`, *optional*): Called with the tree after every simulation, to show it while it grows; see
-            [`votes`].
+        observe (`Callable`, *optional*): Called with the tree whenever it has grown, to show it; see [`votes`].
 
     Returns:
         [`FoundAnswers`]
@@ -166,8 +165,12 @@ async def grow_answers(
     seed: int = 0,
     max_simulations: int = MAX_SIMULATIONS,
     observe: Callable[[Tree], None] | None = None,
+    critic: Engine | None = None,
 ) -> AnswerTree:
-    """The tree of [`search_answers`], of which no answer is chosen yet; its arguments are the same."""
+    """
+    The tree of [`search_answers`], of which no answer is chosen yet; its arguments are the same, but for a critic, who
+    writes in that role if there is one.
+    """
     found: dict[int, int] = {}
     ends: list[int] = []
     judge = load_judge(reward)
@@ -184,7 +187,8 @@ async def grow_answers(
     tree = await search(
         replace(problem, answer=""),
         pattern,
-        {"generator": engine, "critic": engine} | {f"generator_{i}": other for i, other in enumerate(others, start=2)},
+        {"generator": engine, "critic": critic or engine}
+        | {f"generator_{i}": other for i, other in enumerate(others, start=2)},
         None,
         replace(
             config, max_tree_tokens=token_budget, num_simulations=max_simulations, give_up_factor=1, min_right=1,

@@ -140,6 +140,7 @@ class _Search:
                 return
             self.started += 1
             await self.simulate(self.started - 1)
+            await asyncio.sleep(0)  # where all thoughts are there already nobody is waited for, and others would be
         self.tree.stop_reason = self.tree.stop_reason or reason
 
     def _why_done(self) -> str:

@@ -5,7 +5,6 @@ Everything asynchronous runs on one loop in a thread of its own; handlers are pl
 
 import asyncio
 import os
-import random
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -14,21 +13,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from ..base import Problem
 from ..cli.engines import open_engines, server_arguments
-from ..engines.engine import Engine, Request
+from ..engines.engine import Engine, Request, seed_of
 from ..engines.local import LocalEngine
-from ..errors import ContextLengthError, EngineError, EnginesDownError, InvalidInputError
-from ..evaluation.search_answers import search_answers, votes
+from ..errors import EngineError, EnginesDownError, InvalidInputError
+from ..evaluation.search_answers import votes
 from ..mcts.pattern import load_pattern
 from ..mcts.search import SearchConfig
 from ..mcts.tree import Tree
+from ..serving.answering import Sampling, answer_by_search
+from ..serving.writing import write
 from ..starter.built_in import model_path
 from ..verifiers.diagnostics import answer_thought
 from ..verifiers.extraction import final_answer
 
 
-PIECE = 16  # tokens that are asked for at a time: a longer one streams less often
 REFRESH = 0.15  # seconds
 PATIENCE = 5.0  # seconds to wait for a server that is down
 
@@ -134,7 +133,7 @@ async def write_answer(
     name: str, output: Output, models: Models, question: str, limits: Limits, temperature: float, seed: int
 ) -> None:
     """
-    Stream an answer into an `Output`, piece by piece: works with every engine.
+    Stream an answer into an `Output`, by every engine; see [`~serving.writing.write`].
 
     Raises:
         InvalidInputError, EngineError: The model cannot be used, or failed.
@@ -143,24 +142,17 @@ async def write_answer(
     async with models.open(name) as engine:
         output.note = "writing"
         prompt = engine.render_chat([{"role": "user", "content": question}])
-        rng = random.Random(seed)
-        while output.tokens < limits.tokens:
-            budget = min(PIECE, limits.tokens - output.tokens)
-            request = Request(prompt + output.text, (), budget, temperature, 1.0, rng.getrandbits(31))
-            try:
-                piece = await engine.generate(request)
-            except ContextLengthError:
-                if not output.text:
-                    raise
-                output.note = "stopped: the model's context is full"
-                return
-            # Half a character at the end is left for the next piece to write in full.
-            text = piece.text.rstrip("\N{REPLACEMENT CHARACTER}") or piece.text
-            output.text += text
-            output.tokens += piece.tokens
-            if piece.finish_reason != "length":
-                output.note = "done"
-                return
+
+        def tell(text: str, tokens: int) -> None:
+            output.text, output.tokens = text, tokens
+
+        request = Request(prompt, (), limits.tokens, temperature, 1.0, seed_of(seed))
+        completion = await write(engine, request, tell)
+    if completion.finish_reason != "length":
+        output.note = "done"
+    elif completion.tokens < limits.tokens:
+        output.note = "stopped: the model's context is full"
+    else:
         output.note = f"stopped at {limits.tokens} tokens"
 
 
@@ -195,7 +187,7 @@ async def search_answer(
     models: Models, name: str, question: str, pattern: str, limits: Limits, seed: int, found: Found
 ) -> None:
     """
-    Search for an answer that nobody knows. The reward of an answer is the share of all answers so far that agree.
+    Search for an answer that nobody knows, as an endpoint does; see [`~serving.answering.answer_by_search`].
 
     Raises:
         InvalidInputError, EngineError: The model cannot be used, or failed.
@@ -208,10 +200,11 @@ async def search_answer(
     found.note = "loading"
     async with models.open(name) as engine:
         found.note = "searching"
-        await search_answers(
-            Problem("question", question, "", "", "talk"), engine, load_pattern(pattern),
+        await answer_by_search(
+            engine, [{"role": "user", "content": question}], Sampling(0.7, 0.9, seed), limits.search_tokens,
+            load_pattern(pattern),
             SearchConfig(max_new_tokens=min(256, limits.tokens), max_chain_tokens=limits.tokens),
-            limits.search_tokens, seed=seed, max_simulations=limits.simulations, observe=observe,
+            max_simulations=limits.simulations, observe=observe,
         )  # fmt: skip
     is_spent = found.tree is not None and found.tree.generated_tokens >= limits.search_tokens
     found.note = f"{'stopped at the limit' if is_spent else 'done'}: {found.note}"

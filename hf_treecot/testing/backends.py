@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from ..engines.chat_template import render_messages
 from ..engines.engine import Completion, EngineIdentity, Request
 from ..starter.tokenizer import build_tokenizer
 
@@ -51,6 +52,10 @@ class ScriptedBackend:
             words, reason = words[: request.max_new_tokens], "length"
             return Completion("".join(words), reason, 0, len(words), -0.5 * len(words))
         return Completion("".join(words), "stop" if request.stop else "eos", 0, len(words) + 1, -0.5 * len(words))
+
+    def render_chat(self, messages: list[dict[str, str]]) -> str:
+        """With the tokenizer's template."""
+        return render_messages(self.tokenizer, messages)
 
     async def generate(self, request: Request) -> Completion:
         """Write at once."""

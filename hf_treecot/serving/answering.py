@@ -1,0 +1,340 @@
+"""Three ways of answering a conversation: one output, a vote over samples, a search. Thoughts are told as they come.
+
+They work with every engine, never generate more tokens than they may, and stop in it when they are cancelled. This
+module must not know who asks, nor over which protocol.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..base import Problem
+from ..control_tokens import escape_control_tokens
+from ..engines.chat_template import digest
+from ..engines.engine import Completion, Engine, EngineIdentity, Request, seed_of
+from ..errors import ContextLengthError
+from ..evaluation.search_answers import MAX_SIMULATIONS, AnswerTree, default_vote, grow_answers, votes
+from ..evaluation.voting import Vote, elect, is_untempered
+from ..mcts.pattern import Pattern
+from ..mcts.search import SearchConfig
+from ..mcts.tree import ROOT, Tree
+from ..verifiers.agreement import shared_keys
+from .thoughts import Tell, Telling, opened_by, split_thoughts
+from .writing import cut, write
+
+
+Messages = Sequence[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """
+    How an answer is drawn.
+
+    Args:
+        temperature, top_p (`float`): 0 is greedy; a nucleus of 1 is off.
+        seed (`int`): The same conversation and seed give the same answer.
+        stop (`tuple[str]`): The answer ends before the first of these.
+    """
+
+    temperature: float = 0.7
+    top_p: float = 0.95
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    What was answered.
+
+    Args:
+        content (`str`): The answer; empty if none was found.
+        reasoning (`str`): All thoughts that were told before it.
+        finish_reason (`str`): `"stop"`, or `"length"` if the tokens were spent before an end.
+        prompt_tokens (`int`): Tokens of the conversation, with the pattern's system prompt.
+        tokens (`int`): All that were generated, those of dropped branches and of other samples too.
+        chain_tokens (`int`): Those of the chain or sample that gives the answer.
+        answer_tokens (`int`): Those of the answer itself.
+        votes (`dict[str, int]`): How many chains or samples came to each answer, the most frequent first.
+        answer_vote (`str`): How they were weighed; see [`~evaluation.voting.elect`].
+        tree ([`Tree`], *optional*): Of a search.
+        log_probability (`float`, *optional*): Of one output, where the engine gives it.
+    """
+
+    content: str
+    reasoning: str
+    finish_reason: str
+    prompt_tokens: int
+    tokens: int
+    chain_tokens: int
+    answer_tokens: int = 0
+    votes: dict[str, int] = field(default_factory=dict)
+    answer_vote: str = ""
+    tree: Tree | None = None
+    log_probability: float | None = None
+
+
+async def answer_plainly(
+    engine: Engine, messages: Messages, sampling: Sampling, tokens: int, tell: Tell | None = None
+) -> Answer:
+    """
+    Answer by one output.
+
+    Args:
+        engine ([`Engine`]): Who writes.
+        messages (`Sequence[dict]`): The conversation, with `role` and `content`.
+        sampling ([`Sampling`]): How.
+        tokens (`int`): At most so many are generated.
+        tell (`Callable`, *optional*): Called with `"reasoning"` or `"content"`, and what is new of it.
+
+    Raises:
+        ContextLengthError: The conversation does not fit.
+        EngineError: The engine failed.
+    """
+    telling = Telling(tell)
+    request = _request(engine, messages, sampling, tokens, sampling.seed)
+    opened = opened_by(request.prompt)
+    told = tell and (lambda text, _: telling.grow(*split_thoughts(opened + text, is_whole=False)))
+    completion = await write(engine, request, told)
+    telling.grow(*split_thoughts(opened + completion.text))
+    return Answer(
+        telling.content, telling.reasoning, "length" if completion.finish_reason == "length" else "stop",
+        completion.prompt_tokens, completion.tokens, completion.tokens,
+        _count(engine, telling.content, completion.tokens),
+    )  # fmt: skip
+
+
+async def answer_by_samples(
+    engine: Engine,
+    messages: Messages,
+    sampling: Sampling,
+    tokens: int,
+    count: int,
+    *,
+    answer_vote: str | None = None,
+    verifier: str = "",
+    seconds: float | None = None,
+    tell: Tell | None = None,
+) -> Answer:
+    """
+    Answer by a vote: what the samples come to that weigh most, as the heaviest of them says it.
+
+    Args:
+        engine, messages, sampling, tell: As of [`answer_plainly`].
+        tokens (`int`): At most so many are generated; each sample has an equal share.
+        count (`int`): Samples.
+        answer_vote (`str`, *optional*): How they are weighed, `"majority"` or `"log_probability"`; default: the
+            latter, if the engine gives those of the model itself.
+        verifier (`str`): Whose notion of equality makes two answers one; default: that of their normalized texts.
+        seconds (`float`, *optional*): After so long those vote that are there.
+
+    Raises:
+        ContextLengthError, EngineError: As of [`answer_plainly`].
+    """
+    telling = Telling(tell)
+    share = tokens // count
+    requests = [_request(engine, messages, sampling, share, seed_of(sampling.seed, i)) for i in range(count)]
+    opened = opened_by(requests[0].prompt)
+    samples: list[Completion] = []
+    tasks = [asyncio.ensure_future(engine.generate(request)) for request in requests]
+    try:
+        async with asyncio.timeout(seconds):
+            for task in tasks:  # in order, so that the same seed tells the same
+                samples.append(await task)
+                telling.add("reasoning", f"{len(samples)} {samples[-1].text.strip()}\n")
+    except TimeoutError:
+        pass
+    finally:
+        await _end(tasks)
+    contents = [split_thoughts(opened + sample.text)[1] for sample in samples]
+    keys = await shared_keys(contents, Problem("", messages[-1]["content"], "", verifier))
+    ballot = [Vote(key, sample.text, sample.log_probability) for key, sample in zip(keys, samples, strict=True)]
+    usable = is_untempered(engine.identity, sampling.temperature, sampling.top_p)
+    answer_vote = answer_vote or default_vote([vote for vote in ballot if vote.key is not None], "majority", usable)
+    spent, prompt_tokens = sum(s.tokens for s in samples), max((s.prompt_tokens for s in samples), default=0)
+    if (chosen := elect(ballot, answer_vote)) is None:
+        return Answer("", telling.reasoning, "length", prompt_tokens, spent, 0)
+    telling.add("content", contents[chosen])
+    counted = Counter(key for key in keys if key is not None)
+    return Answer(
+        telling.content, telling.reasoning, "stop", prompt_tokens, spent, samples[chosen].tokens,
+        _count(engine, telling.content, samples[chosen].tokens), dict(counted.most_common()), answer_vote,
+    )  # fmt: skip
+
+
+async def answer_by_search(
+    engine: Engine,
+    messages: Messages,
+    sampling: Sampling,
+    tokens: int,
+    pattern: Pattern,
+    config: SearchConfig,
+    *,
+    reward: str = "majority",
+    answer_vote: str | None = None,
+    verifier: str = "",
+    critic: Engine | None = None,
+    max_simulations: int = MAX_SIMULATIONS,
+    seconds: float | None = None,
+    tell: Tell | None = None,
+    observe: Callable[[Tree], None] | None = None,
+) -> Answer:
+    """
+    Answer by search: grow a tree, and give what its chains vote for. The Space's Talk tab searches with it.
+
+    Args:
+        engine, messages, sampling: As of [`answer_plainly`].
+        tokens (`int`): At most so many are generated, in all branches together.
+        pattern ([`Pattern`]): Which thoughts may follow which.
+        config ([`SearchConfig`]): Depth, exploration, tokens of a thought; sampling and stopping are not its own.
+        reward, answer_vote (`str`): As of [`~search_answers.search_answers`].
+        verifier (`str`): As of [`answer_by_samples`].
+        critic ([`Engine`], *optional*): Who writes in the critic's role; default: the same.
+        max_simulations (`int`): Simulations after which it ends.
+        seconds (`float`, *optional*): After so long the answers vote that are there.
+        tell (`Callable`, *optional*): As of [`answer_plainly`]. Thoughts are told in the order in which they were
+            added, each with its place in the tree: `1.2` is the second one under the first.
+        observe (`Callable`, *optional*): Called with the tree whenever it has grown.
+
+    Raises:
+        ContextLengthError, EngineError: As of [`answer_plainly`].
+    """
+    telling, places, seen = Telling(tell), {ROOT: ""}, Tree(Problem("", "", ""), pattern.name)
+    budget = _Budget(tokens)
+
+    def watch(tree: Tree) -> None:
+        nonlocal seen
+        seen = tree
+        for node_id in range(len(places), len(tree.nodes)):
+            node = tree.nodes[node_id]
+            number = 1 + tree.nodes[node.parent].children.index(node_id)
+            places[node_id] = f"{places[node.parent]}.{number}".lstrip(".")
+            telling.add("reasoning", f"{places[node_id]} {node.rendered}\n")
+        if observe is not None:
+            observe(tree)
+
+    try:
+        async with asyncio.timeout(seconds):
+            await grow_answers(
+                Problem(f"chat-{digest(list(messages))}", messages[-1]["content"], "", verifier, "chat"),
+                _Branches(engine, messages, pattern, budget), pattern,
+                replace(config, temperature=sampling.temperature, top_p=sampling.top_p), tokens, reward=reward,
+                seed=sampling.seed, max_simulations=max_simulations, observe=watch,
+                critic=_Branches(critic, messages, pattern, budget) if critic else None,
+            )  # fmt: skip
+    except TimeoutError:
+        pass  # what there is so far votes
+    answers = _answers(seen) or await _unvisited_answers(seen, pattern)
+    all_in_time = AnswerTree(seen, dict.fromkeys(answers, 0), [0] * len(seen.simulations), config.branching == "root")
+    _, ballot = all_in_time.ballot(0)
+    usable = is_untempered(engine.identity, sampling.temperature, sampling.top_p)
+    answer_vote = answer_vote or default_vote(ballot, reward, usable)
+    if (elected := elect(ballot, answer_vote)) is None:
+        if budget.too_long is not None and not budget.spent:
+            raise budget.too_long
+        return Answer("", telling.reasoning, "length", budget.prompt_tokens, budget.spent, 0, tree=seen)
+    chosen = answers[elected]
+    telling.add("content", cut(seen.nodes[chosen].text, sampling.stop))
+    chain = sum(seen.nodes[i].tokens for i in seen.path(chosen))
+    return Answer(
+        telling.content, telling.reasoning, "stop", budget.prompt_tokens, budget.spent, chain,
+        seen.nodes[chosen].tokens, dict(votes(seen).most_common()), answer_vote, seen,
+    )  # fmt: skip
+
+
+def _answers(tree: Tree) -> list[int]:
+    """The answers to which simulations came, in their order."""
+    return [end for end in dict.fromkeys(tree.simulations) if tree.nodes[end].answer is not None]
+
+
+async def _unvisited_answers(tree: Tree, pattern: Pattern) -> list[int]:
+    """Answers that were written, and to which no simulation came before the end: better than none."""
+    written = [
+        i for i, node in enumerate(tree.nodes)
+        if i != ROOT and pattern.thoughts[node.kind].terminal and node.reward is None and not node.dead_end
+    ]  # fmt: skip
+    keys = await shared_keys([tree.render(i) for i in written], tree.problem)
+    for i, key in zip(written, keys, strict=True):
+        tree.nodes[i].answer, tree.nodes[i].reward, tree.nodes[i].reason = key, 0.0, "unverified: unvisited"
+    return [i for i in written if tree.nodes[i].answer is not None]
+
+
+class _Budget:
+    """The tokens of one search: what is being written holds as many as it may come to."""
+
+    def __init__(self, tokens: int):
+        self.left = tokens
+        self.spent = 0
+        self.prompt_tokens = 0  # of the shortest prompt: the conversation
+        self.too_long: ContextLengthError | None = None
+
+
+class _Branches:
+    """An engine for one search: it continues a conversation, and generates no more than the budget."""
+
+    def __init__(self, engine: Engine, messages: Messages, pattern: Pattern, budget: _Budget):
+        self.engine, self.budget = engine, budget
+        specs = pattern.thoughts.values()
+        self._tags = [tag for spec in specs for tag in (spec.opening, spec.closing)]
+        self._before = list(messages[:-1])
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """The engine's."""
+        return self.engine.identity
+
+    def render_chat(self, messages: list[dict[str, str]]) -> str:
+        """The pattern's system prompt, then that of the conversation and its turns; the last is the search's."""
+        *system, last = messages
+        turns = [{**turn, "content": escape_control_tokens(turn["content"], self._tags)} for turn in self._before]
+        if system and turns and turns[0]["role"] == "system":
+            system = [{**system[0], "content": f"{system[0]['content']}\n\n{turns.pop(0)['content']}"}]
+        return self.engine.render_chat([*system, *turns, last])
+
+    async def generate(self, request: Request) -> Completion:
+        """
+        Write one thought.
+
+        Raises:
+            ContextLengthError: As an engine's, or no token is left: the chain ends there.
+        """
+        budget = self.budget
+        room = min(request.max_new_tokens, budget.left)
+        if room < 1:
+            raise ContextLengthError("the tokens of this search are spent")
+        budget.left -= room
+        used = 0
+        try:
+            completion = await self.engine.generate(replace(request, max_new_tokens=room))
+            used = completion.tokens
+        except ContextLengthError as error:
+            budget.too_long = error
+            raise
+        finally:
+            budget.left += room - used
+            budget.spent += used
+        shortest = min(budget.prompt_tokens or completion.prompt_tokens, completion.prompt_tokens)
+        budget.prompt_tokens = shortest
+        return completion
+
+
+def _request(engine: Engine, messages: Messages, sampling: Sampling, tokens: int, seed: int) -> Request:
+    prompt = engine.render_chat(list(messages))
+    return Request(
+        prompt, sampling.stop, tokens, sampling.temperature, sampling.top_p if sampling.temperature else 1.0, seed,
+        len(prompt),
+    )  # fmt: skip
+
+
+def _count(engine: Engine, text: str, most: int) -> int:
+    """Tokens of a part of what was generated, as far as they are known."""
+    tokenizer = getattr(engine, "tokenizer", None)
+    return 0 if tokenizer is None else min(len(tokenizer(text, add_special_tokens=False)["input_ids"]), most)
+
+
+async def _end(tasks: Sequence[asyncio.Future]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
