@@ -189,16 +189,20 @@ async def test_a_search_never_goes_beyond_its_tokens(tokens):
 
 
 async def test_a_search_without_time_gives_what_it_has():
-    engine = Writer(blocks=True, good=9)
+    engine = Writer(blocks=True, good=12)
     answer = await search(engine, seconds=0.1)
     assert answer.content
-    assert engine.cancelled == len(engine.requests) - 9 > 0
+    assert engine.cancelled == len(engine.requests) - 12 > 0
     assert (await search(Writer(blocks=True), seconds=0.05)).content == ""
+
+
+def never(prompt, chain):
+    return 0.0
 
 
 async def test_critics_write_in_their_role():
     writer, critic = Writer(), Writer()
-    answer = await search(writer, pattern="double_check", critic=critic)
+    answer = await search(writer, pattern="double_check", reward=f"{__name__}:never", critic=critic)
     assert critic.requests
     assert answer.tokens == writer.tokens + critic.tokens
 

@@ -42,7 +42,22 @@ class ServeArguments:
         metadata={"help": "Keys of clients. Better set TREECOT_API_KEYS, which others cannot see. Default: no key."},
     )
     pattern: str = field(
-        default="reflection", metadata={"help": f"Of searches: {', '.join(available_patterns())}, or a .yaml file."}
+        default="reflection",
+        metadata={
+            "help": f"Of searches: {', '.join(available_patterns())}, free (the model chooses), or a .yaml file."
+        },
+    )
+    child_selection: str = field(default="uct", metadata={"help": "How a search goes down: uct, puct, thompson."})
+    branching: str = field(
+        default="pattern",
+        metadata={
+            "help": "Where a search asks for more thoughts than its pattern says: pattern (nowhere), root, entropy, "
+            "disagreement, thompson."
+        },
+    )
+    stopping: str = field(
+        default="decided",
+        metadata={"help": "decided: a search stops as soon as its majority will hardly change; rewards: it does not."},
     )
     search_reward: str = field(
         default="majority",
@@ -152,8 +167,9 @@ def _service_maker(arguments: ServeArguments, engine_arguments: EngineArguments)
     check_answer_vote(arguments.answer_vote)
     load_verifier(arguments.verifier)
     config = SearchConfig(
-        max_new_tokens=arguments.thought_tokens, simulations_in_flight=arguments.simulations_in_flight
-    )
+        max_new_tokens=arguments.thought_tokens, simulations_in_flight=arguments.simulations_in_flight,
+        child_selection=arguments.child_selection, branching=arguments.branching, stopping=arguments.stopping,
+    )  # fmt: skip
     limits = Limits(arguments.max_requests, arguments.max_queue, arguments.max_seconds, arguments.max_trees)
     model = engine_arguments.model
     given = model if engine_arguments.engine == "local" or model not in BUILT_IN else None

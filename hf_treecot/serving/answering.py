@@ -202,7 +202,8 @@ async def answer_by_search(
         ContextLengthError, EngineError: As of [`answer_plainly`].
     """
     telling, places, seen = Telling(tell), {ROOT: ""}, Tree(Problem("", "", ""), pattern.name)
-    budget = _Budget(tokens)
+    siblings = (sum(pattern.next_kinds(kind).values()) for kind in (None, *pattern.thoughts))
+    budget = _Budget(tokens, max(siblings) * config.simulations_in_flight)
 
     def watch(tree: Tree) -> None:
         nonlocal seen
@@ -251,9 +252,10 @@ def _answers(tree: Tree) -> list[int]:
 
 async def _unvisited_answers(tree: Tree, pattern: Pattern) -> list[int]:
     """Answers that were written, and to which no simulation came before the end: better than none."""
+    terminal = {kind for kind, spec in pattern.thoughts.items() if spec.terminal}
     written = [
         i for i, node in enumerate(tree.nodes)
-        if i != ROOT and pattern.thoughts[node.kind].terminal and node.reward is None and not node.dead_end
+        if node.kind in terminal and node.reward is None and not node.dead_end
     ]  # fmt: skip
     keys = await shared_keys([tree.render(i) for i in written], tree.problem)
     for i, key in zip(written, keys, strict=True):
@@ -262,11 +264,17 @@ async def _unvisited_answers(tree: Tree, pattern: Pattern) -> list[int]:
 
 
 class _Budget:
-    """The tokens of one search: what is being written holds as many as it may come to."""
+    """
+    The tokens of one search: what is being written holds as many as it may come to.
 
-    def __init__(self, tokens: int):
-        self.left = tokens
-        self.spent = 0
+    Args:
+        tokens (`int`): All of them.
+        width (`int`): Thoughts that may be written at the same time: where tokens run short each has an equal share.
+    """
+
+    def __init__(self, tokens: int, width: int):
+        self.left, self.width = tokens, width
+        self.running = self.spent = 0
         self.prompt_tokens = 0  # of the shortest prompt: the conversation
         self.too_long: ContextLengthError | None = None
 
@@ -301,11 +309,11 @@ class _Branches:
             ContextLengthError: As an engine's, or no token is left: the chain ends there.
         """
         budget = self.budget
-        room = min(request.max_new_tokens, budget.left)
-        if room < 1:
+        if budget.left < 1:
             raise ContextLengthError("the tokens of this search are spent")
-        budget.left -= room
-        used = 0
+        share = budget.left // max(1, budget.width - budget.running)
+        room = min(request.max_new_tokens, max(1, share))
+        budget.left, budget.running, used = budget.left - room, budget.running + 1, 0
         try:
             completion = await self.engine.generate(replace(request, max_new_tokens=room))
             used = completion.tokens
@@ -313,8 +321,9 @@ class _Branches:
             budget.too_long = error
             raise
         finally:
-            budget.left += room - used
-            budget.spent += used
+            budget.left, budget.running, budget.spent = (
+                budget.left + room - used, budget.running - 1, budget.spent + used,
+            )  # fmt: skip
         shortest = min(budget.prompt_tokens or completion.prompt_tokens, completion.prompt_tokens)
         budget.prompt_tokens = shortest
         return completion
