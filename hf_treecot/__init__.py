@@ -61,6 +61,7 @@ _NAMES = {
     "select_sft": "selection.selector",
     "SelectionConfig": "selection.selector",
     "Selector": "selection.selector",
+    "step_rows": "selection.steps",
     "starter_model": "starter.training",
     "AnswerRateCallback": "trainers.callbacks",
     "LogProbabilityAlarm": "trainers.callbacks",

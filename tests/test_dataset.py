@@ -40,7 +40,9 @@ async def write_small(directory):
         )
         for i, problem in enumerate(generate_problems("letters", 8, seed=0))
     ]  # fmt: skip
-    selector = Selector(lambda text: list(text.encode()), SelectionConfig(preference="one_per_right_chain"))
+    selector = Selector(
+        lambda text: list(text.encode()), SelectionConfig(preference="one_per_right_chain", steps="all")
+    )
     with DatasetWriter(directory) as writer:
         for tree in trees:
             tree.provenance = {"seed": "0"}
@@ -49,6 +51,8 @@ async def write_small(directory):
                 writer.write("sft", row)
             for row in selector.select_preferences(tree):
                 writer.write("preference", row)
+            for row in selector.select_steps(tree):
+                writer.write("steps", row)
     return trees, writer.counts
 
 

@@ -378,5 +378,7 @@ def write_dataset(records: Iterable[dict], selector: Selector, directory: Path, 
                 writer.write("sft", row)
             for row in selector.select_preferences(tree):
                 writer.write("preference", row)
+            for row in selector.select_steps(tree):
+                writer.write("steps", row)
     report.rows, report.rejections = dict(writer.counts), dict(selector.rejections)
     report.selection, report.tokenizer = asdict(selector.config), selector.tokenizer_name

@@ -1,6 +1,6 @@
-"""The dataset of a run: one directory with three configs, `trees`, `sft` and `preference`.
+"""The dataset of a run: one directory with the configs `trees`, `sft`, `preference` and, if asked for, `steps`.
 
-`trees` is lossless: the other two can be made again from it. This module knows columns and files; it must not know how
+`trees` is lossless: the others can be made again from it. This module knows columns and files; it must not know how
 rows are chosen, nor how they are published.
 """
 
@@ -95,7 +95,20 @@ FEATURES = {
             **_DIFFICULTY,
         }
     ),
+    "steps": Features(
+        {
+            "prompt": _TEXT,
+            "completions": List(_TEXT),
+            "labels": List(Value("bool")),
+            "values": List(_FLOAT),
+            "visits": List(_INTEGER),
+            "first_wrong": _INTEGER,
+            "reward": _FLOAT,
+            "tree_id": _TEXT,
+        }
+    ),
 }
+OPTIONAL = ("steps",)  # configs that are not there without rows
 ROWS_A_GROUP = 500  # rows that are in memory at the same time
 
 
@@ -116,33 +129,38 @@ class DatasetWriter:
 
     def __init__(self, directory: Path):
         self.directory = directory
-        self.counts = dict.fromkeys(FEATURES, 0)
+        self.counts = {config: 0 for config in FEATURES if config not in OPTIONAL}
         self._unfinished = directory.with_name(f"{directory.name}.unfinished")
         self._rows: dict[str, list[dict]] = {config: [] for config in FEATURES}
 
     def __enter__(self) -> "DatasetWriter":
-        from pyarrow.parquet import ParquetWriter
-
         shutil.rmtree(self._unfinished, ignore_errors=True)
         self._files = {}
-        for config, features in FEATURES.items():
-            path = self._unfinished / config / "train.parquet"
-            path.parent.mkdir(parents=True)
-            self._files[config] = ParquetWriter(path, features.arrow_schema)
+        for config in self.counts:
+            self._open(config)
         return self
+
+    def _open(self, config: str) -> None:
+        from pyarrow.parquet import ParquetWriter
+
+        path = self._unfinished / config / "train.parquet"
+        path.parent.mkdir(parents=True)
+        self._files[config] = ParquetWriter(path, FEATURES[config].arrow_schema)
 
     def write(self, config: str, row: dict[str, Any]) -> None:
         """
         Add a row.
 
         Args:
-            config (`str`): `"trees"`, `"sft"` or `"preference"`.
+            config (`str`): `"trees"`, `"sft"`, `"preference"` or `"steps"`.
             row (`dict`): A record of [`Tree.to_record`], or a row of a [`~selection.Selector`].
         """
+        if config not in self._files:
+            self._open(config)
         if config == "trees":
             row = {**row, "provenance": json.dumps(row["provenance"], sort_keys=True)}
         self._rows[config].append(row)
-        self.counts[config] += 1
+        self.counts[config] = self.counts.get(config, 0) + 1
         if len(self._rows[config]) >= ROWS_A_GROUP:
             self._flush(config)
 
@@ -163,7 +181,7 @@ class DatasetWriter:
         if exception_type is None:
             # `datasets` caches a directory by its name and its card alone: without a digest in the names of the files,
             # it would show the rows of one run for another's.
-            files = {config: _add_digest(self._unfinished / config / "train.parquet") for config in FEATURES}
+            files = {config: _add_digest(self._unfinished / config / "train.parquet") for config in self._files}
             (self._unfinished / "README.md").write_text(_card(files, self.counts), encoding="utf-8")
             if self.directory.exists():
                 shutil.rmtree(self.directory)

@@ -28,7 +28,7 @@ def summary(report: BuildReport) -> list[tuple[str, str]]:
         ("simulations", f"{sums['simulations']}"),
         ("thoughts asked / from the journal", f"{report.asked} / {report.replayed}"),
         ("generated tokens", f"{sums['generated_tokens']}"),
-        ("rows: trees / sft / preference", " / ".join(str(count) for count in report.rows.values())),
+        (f"rows: {' / '.join(report.rows)}", " / ".join(str(count) for count in report.rows.values())),
         ("time", f"{report.seconds:.0f} s"),
     ]
 

@@ -17,6 +17,7 @@ from .chains import PREFERENCE_CHOICES, SFT_CHOICES, Chain, order_chains, pair_c
 from .difficulty import Difficulty, difficulty
 from .formats import FORMATS, write_chain
 from .judgements import Judgements, item_id
+from .steps import STEPS_CHOICES, step_rows
 
 
 Tokenize = Callable[[str], list[int]]
@@ -40,6 +41,8 @@ class SelectionConfig:
             prefix), `"one_per_right_chain"` (each with the wrong chain that shares least with it), `"all"` pairs, or
             `"one_per_branching"` (step-level pairs, as [`~chains.pair_at_branchings`] finds them).
         max_pairs_per_tree (`int`): Preference rows of one tree.
+        steps (`str`): Chains with labels of every thought: `"none"`, `"all"` or `"without_corrections"`; see
+            [`~steps.step_rows`].
         format (`str`): How chains are written: `"tags"`, `"think"` (a think block and the answer) or `"plain"`; see
             [`~formats.write_pieces`].
         max_length (`int`, *optional*): Longer chains are left out, in tokens. None: no limit.
@@ -53,6 +56,7 @@ class SelectionConfig:
     max_sft_per_tree: int = field(default=1, metadata={"help": "SFT rows of one tree."})
     preference: str = field(default="one_per_tree", metadata={"help": f"Pairs: {', '.join(PREFERENCE_CHOICES)}."})
     max_pairs_per_tree: int = field(default=16, metadata={"help": "Preference rows of one tree."})
+    steps: str = field(default="none", metadata={"help": f"Rows with labels of steps: {', '.join(STEPS_CHOICES)}."})
     format: str = field(
         default="tags",
         metadata={
@@ -72,7 +76,12 @@ class SelectionConfig:
     )
 
     def __post_init__(self):
-        for name, choices in (("sft", SFT_CHOICES), ("preference", PREFERENCE_CHOICES), ("format", FORMATS)):
+        for name, choices in (
+            ("sft", SFT_CHOICES),
+            ("preference", PREFERENCE_CHOICES),
+            ("steps", STEPS_CHOICES),
+            ("format", FORMATS),
+        ):
             if getattr(self, name) not in choices:
                 raise InvalidInputError(f"{name}={getattr(self, name)!r} is unknown: use one of {', '.join(choices)}")
         for name in ("max_sft_per_tree", "max_pairs_per_tree", "max_length", "min_first_success"):
@@ -190,6 +199,22 @@ class Selector:
                     **asdict(found),
                 }
         self._leave_out("preference: chain that makes no pair", len(right) + len(wrong) - len(paired))
+
+    def select_steps(self, tree: Tree) -> Iterator[dict[str, Any]]:
+        """
+        Rows with labels of steps, as [`~steps.step_rows`] has them, of one tree; none unless they are asked for.
+
+        Args:
+            tree ([`Tree`]): A finished tree.
+        """
+        if self.config.steps == "none":
+            return
+        leaves = sorted(tree.answers(right=True) + tree.answers(right=False))
+        kept = [leaf for leaf in leaves if not self._is_rejected(tree, leaf)]
+        self._leave_out("steps: chain that annotators reject", len(leaves) - len(kept))
+        rows = list(step_rows(tree, self.config.format, self.config.steps == "all", kept))
+        self._leave_out("steps: chain with a correction", len(kept) - len(rows))
+        yield from rows
 
     def _is_outside(self, found: Difficulty, prefix: str) -> bool:
         """Whether a tree is left out for its difficulty."""
