@@ -1,8 +1,13 @@
 """Datasets of trees to show in the Space, for its tests and its benchmark."""
 
+import json
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
+
 from hf_treecot.base import Problem
+from hf_treecot.evaluation.comparison import markdown
 from hf_treecot.hub.dataset import DatasetWriter
 from hf_treecot.mcts.tree import Node, Tree
 from hf_treecot.selection.selector import Selector
@@ -10,6 +15,7 @@ from hf_treecot.selection.selector import Selector
 
 SPACE = Path(__file__).parents[1] / "spaces" / "treecot"
 
+KINDS = ("truncated", "looping", "none_given", "unparseable")  # of outputs without an answer
 HOSTILE = (
     "<script>window.hacked = 1</script>",
     '<img src="x" onerror="window.hacked = 1">',
@@ -85,3 +91,53 @@ def write_run(directory, trees):
             for row in selector.select_preferences(tree):
                 writer.write("preference", row)
     return directory
+
+
+def figure(name, value, low=None, high=None):
+    return {name: value, f"{name}_low": value if low is None else low, f"{name}_high": value if high is None else high}
+
+
+def row(model, task, accuracy, no_answer=0.0, decoding="greedy", **others):
+    kinds = dict.fromkeys(KINDS, 0.0) | others.pop("kinds", {"truncated": no_answer})
+    return {
+        "model": model, "decoding": decoding, "task": task, "count": 50, **figure("accuracy", *accuracy),
+        **figure("no_answer_rate", no_answer), **figure("repetition_rate", 0.02, 0.0, 0.065),
+        **figure("over_reflection_rate", 0.0), **figure("length", 90.5, 80.0, 100.0), **figure("tokens", 91.4),
+        **{f"no_answer_{kind}": share for kind, share in kinds.items()}, **others,
+    }  # fmt: skip
+
+
+ROWS = [
+    row("base", "letters", (0.42, 0.28, 0.56)),
+    row("base", "blocks", (0.371, 0.3291, 0.414)),
+    row("sft", "letters", (0.7835, 0.66, 0.88), **figure("difference", 0.34, 0.2, 0.5), p_value=0.0004),
+    row("sft", "blocks", (0.18, 0.08, 0.28), 0.54, kinds={"truncated": 0.3, "looping": 0.22, "unparseable": 0.02},
+        **figure("difference", -0.02, -0.08, 0.04), p_value=1.0),
+]  # fmt: skip
+
+
+def write_outputs(run, model, task, outcomes):
+    """Details as lighteval keeps them, as far as they are read."""
+    directory = run / "evaluation" / "details" / model / "greedy" / "2026"
+    directory.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number, outcome in enumerate(outcomes):
+        metric = {"accuracy": float(outcome == "right"), "no_answer_rate": float(outcome in KINDS)}
+        metric |= {f"no_answer_{kind}": float(outcome == kind) for kind in KINDS}
+        problem = {"problem_id": f"{task}-{number}"}
+        rows.append(
+            {
+                "doc": {"query": f"Problem {number} <b>", "specific": {"problems": [problem]}},
+                "metric": metric, "model_response": {"text": [f"<thinking>{outcome} {number} <b></thinking>"]},
+            }
+        )  # fmt: skip
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), directory / f"details_treecot:{task}|0_2026.parquet")
+
+
+def write_evaluation(run):
+    """An evaluation of two models on two kinds of problems, with outputs of one of them."""
+    (run / "evaluation").mkdir()
+    (run / "evaluation.json").write_text(json.dumps(ROWS))
+    (run / "evaluation" / "table.md").write_text(markdown(ROWS))
+    write_outputs(run, "sft", "blocks", ["right", "wrong", "truncated", "truncated", "looping"])
+    return run

@@ -18,7 +18,7 @@ from hf_treecot.errors import InvalidInputError
 from hf_treecot.evaluation.search_answers import majority
 from hf_treecot.mcts.tree import Node, Tree
 from hf_treecot.selection.judgements import Judgement, JudgementLog, item_id
-from hf_treecot.space import app, judging, rendering, results, talk
+from hf_treecot.space import app, judging, rendering, talk
 from hf_treecot.space.arguments import SpaceArguments
 from hf_treecot.space.tree_index import Query, open_trees
 
@@ -367,26 +367,6 @@ def test_questions_are_limited(question, message):
 
     with pytest.raises(InvalidInputError, match=message):
         PUBLIC_LIMITS.check_question(question)
-
-
-def test_results_of_both_layouts_are_shown(tmp_path):
-    assert results.read_results(tmp_path).empty
-    ours = [{"model": "<b>mine</b>", "problems": "letters", "accuracy": 0.5, "no_answer_rate": 0.25}]
-    (tmp_path / "evaluation.json").write_text(json.dumps(ours))
-    lighteval = {
-        "config_general": {"model_name": "other"},
-        "results": {"treecot:letters|0": {"accuracy": 0.75}, "all": {"accuracy": 0.75}},
-    }
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "results_2026.json").write_text(json.dumps(lighteval))
-    table = results.read_results(tmp_path)
-    assert table["accuracy"].to_list() == [0.5, 0.75]
-    html = results.table_html(table)
-    assert "&lt;b&gt;mine&lt;/b&gt;" in html
-    assert "75.0%" in html
-    (tmp_path / "evaluation.json").write_text("{")
-    with pytest.raises(InvalidInputError, match=r"evaluation\.json.*cannot be read"):
-        results.read_results(tmp_path)
 
 
 def test_the_space_has_a_header_and_requirements():

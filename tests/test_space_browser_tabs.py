@@ -170,9 +170,26 @@ def test_a_model_that_cannot_be_loaded_gets_a_message(visit):
     expect(visitor.page.locator("#right-counters .note")).to_contain_text(re.compile("done|stopped"))
 
 
-def test_results_are_shown(visit):
+def test_results_are_shown_and_parts_of_bars_open_examples(visit, space, tmp_path):
     visitor = visit()
+    page = visitor.page
     visitor.tab("Results")
-    expect(visitor.page.locator("#results-table")).to_contain_text("75.0%")
-    expect(visitor.page.locator("#accuracy-plot canvas, #accuracy-plot svg.marks").first).to_be_visible()
+    expect(page.locator("#accuracy-bars")).to_contain_text("42 (28–56)")
+    expect(page.locator("#results-table")).to_contain_text("37.1 (32.9–41.4)")
+    assert page.locator("#steps svg").count() == 2
+    part = page.locator("#endings button[title*='budget spent']")
+    part.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#examples")).to_contain_text("budget spent, 2 of 2 outputs")
+    expect(page.locator("#examples .thought").first).to_contain_text("truncated 2 <b>")
+    page.get_by_role("button", name="Compare with another run").click()
+    box = page.locator("#compare-directory").locator("textarea, input").first
+    for directory, shown in (
+        ("/nowhere", "is not a directory"),
+        (tmp_path, "has no results"),
+        (space.run, "+0 (+0 to +0)"),
+    ):
+        box.fill(str(directory))
+        page.locator("#compare-button").click()
+        expect(page.locator("#compared")).to_contain_text(shown)
     visitor.screenshot("results")

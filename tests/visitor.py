@@ -1,7 +1,6 @@
 """A browser that visits the Space, for its tests."""
 
 import asyncio
-import json
 import os
 import shutil
 import uuid
@@ -19,7 +18,7 @@ expect.set_options(timeout=30_000)  # of a busy machine: a page that is ready is
 from hf_treecot.selection.judgements import JudgementLog  # noqa: E402
 from hf_treecot.space import app, talk  # noqa: E402
 
-from .space import hostile_tree, large_tree, small_tree, write_run  # noqa: E402
+from .space import hostile_tree, large_tree, small_tree, write_evaluation, write_run  # noqa: E402
 from .tiny_models import save_tiny  # noqa: E402
 
 
@@ -55,10 +54,7 @@ def space(tmp_path_factory):
         for i in range(40)
     ]
     run = write_run(directory / "run", [*trees, hostile_tree(), large_tree()])
-    evaluation = [
-        {"model": m, "problems": "letters", "accuracy": a, "no_answer_rate": 0.1} for m, a in (("a", 0.5), ("b", 0.75))
-    ]
-    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    write_evaluation(run)
     model = save_tiny(directory / "model")
     log = JudgementLog(directory / "judgements")
     workspace = app.Workspace(str(run), SlowModels([model], any_other=True), log, run, public=False)

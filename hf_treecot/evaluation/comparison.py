@@ -61,7 +61,14 @@ def cell(row: dict[str, Any], name: str) -> str:
     return f"{100 * row[name]:.1f} ({100 * row[f'{name}_low']:.1f} to {100 * row[f'{name}_high']:.1f})"
 
 
-def _grid(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> tuple[list[str], list[list[str]]]:
+def figures_of(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> list[str]:
+    """
+    The names of the figures that a table of these rows shows, in order.
+
+    Args:
+        rows (`Sequence[dict]`): As of [`rows_of`].
+        columns (`Sequence[str]`): Those that are there in any case; figures of samples and differences come to them.
+    """
     counts = {int(name.removeprefix("maj@")) for row in rows for name in row if re.fullmatch(r"maj@\d+", name)}
     most = max(counts, default=1)
     of_samples = [*([f"maj@{most}", f"vote@{most}"] if most > 1 else []), "test@tokens"]
@@ -69,6 +76,11 @@ def _grid(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> t
     names = [*columns[:1], *of_samples, *columns[1:]]
     if any("p_value" in row for row in rows):
         names += ["difference", "p_value"]
+    return names
+
+
+def _grid(rows: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> tuple[list[str], list[list[str]]]:
+    names = figures_of(rows, columns)
     heads = ["model", "decoding", "task", *(name.removesuffix("_rate").replace("_", " ") for name in names)]
     lines = [
         [row["model"], row["decoding"], f"{row['task']} ({row['count']})", *(cell(row, name) for name in names)]

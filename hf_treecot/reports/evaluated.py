@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 WEIGHTS = (".safetensors",)  # by which a training remembers the model that it started from
 FIGURES = tuple(f"{name}{end}" for name in ("accuracy", "no_answer_rate") for end in ("", "_low", "_high"))
 COMPARED = ("difference", "difference_low", "difference_high", "p_value")  # with the first model
+KIND = "no_answer_"  # of metrics: how an output is without an answer
 TAGS = {"sft": "SFT", "joint-sft-dpo": "joint"}  # of a model's card, by its trainer
 
 
@@ -36,11 +37,12 @@ class Steps(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What a model said to a problem, and whether that was `"right"`, `"wrong"` or `"no answer"`."""
+    """What a model said to a problem: `"right"`, `"wrong"` or `"no answer"`, and of the last which kind."""
 
     prompt: str
     text: str
     outcome: str
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,10 @@ def _output(row: dict[str, Any]) -> tuple[str, Output]:
     """The id of a problem, and what was said to it; of a conversation the first turn."""
     problem, metric = row["doc"]["specific"]["problems"][0], row["metric"]
     outcome = "right" if metric["accuracy"] == 1 else "no answer" if metric["no_answer_rate"] == 1 else "wrong"
-    return problem["problem_id"], Output(str(row["doc"]["query"]), str(row["model_response"]["text"][0]), outcome)
+    kinds = [name.removeprefix(KIND) for name, value in metric.items() if name.startswith(KIND) and value == 1]
+    kind = next((kind for kind in kinds if kind != "rate"), "")
+    prompt, text = str(row["doc"]["query"]), str(row["model_response"]["text"][0])
+    return problem["problem_id"], Output(prompt, text, outcome, kind)
 
 
 def _revisions(run: Path) -> dict[str, str]:

@@ -49,7 +49,7 @@ def write_report(run: Path) -> Path:
     statistics = TreeStatistics.of(load_trees(run, on_malformed=logger.warning))
     evaluated = read_evaluation(run, statistics.settings)
     states = sorted(run.glob("*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
-    histories = {path.parent.name: _history(path) for path in states}
+    histories = {path.parent.name: read_history(path) for path in states}
     sections = [
         f"# {inline(run.name)}: from problems to a model",
         *story.lead(evaluated, report.selection),
@@ -80,8 +80,16 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _history(path: Path) -> list[dict[str, Any]]:
-    """What a trainer logged: of its figures those that are numbers."""
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """
+    What a trainer logged: of its figures those that are numbers.
+
+    Args:
+        path (`Path`): `trainer_state.json` of a stage.
+
+    Raises:
+        InvalidInputError: It is not that of a training.
+    """
     history = _read(path).get("log_history")
     if not isinstance(history, list) or not all(isinstance(log, dict) for log in history):
         raise InvalidInputError(

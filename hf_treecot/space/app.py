@@ -14,8 +14,7 @@ from .arguments import SpaceArguments
 from .explore_tab import Explore, arrive, explore_tab, visit
 from .judge_tab import judge_tab
 from .judging import open_log
-from .rendering import alert_html
-from .results import pictures, read_results, table_html
+from .results_tab import results_tab
 from .story import load_story
 from .story_tab import story_tab
 from .talk import Models
@@ -26,7 +25,6 @@ from .workspace import PRIVATE, Workspace
 
 HERE = Path(__file__).parent
 TABS = ("story", "explore", "judge", "talk", "results")
-NO_RESULTS = '<p class="note">There are no results yet: <code>treecot evaluate</code> makes them.</p>'
 # Fonts of the system: the default theme would ask another host for its own.
 THEME = gr.themes.Default(
     font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"], primary_hue="blue"
@@ -80,32 +78,6 @@ def _wire(demo: gr.Blocks, workspace: Workspace, tabs: gr.Tabs, explore: Explore
             button.click(open_story, None, [tabs, *explore.all], **PRIVATE)
         else:
             button.click(lambda tab=tab: gr.Tabs(selected=tab), None, tabs, **PRIVATE)
-
-
-def results_tab(workspace: Workspace) -> None:
-    """The figures and plots of an evaluation."""
-    try:
-        results = read_results(workspace.results) if workspace.results else None
-    except InvalidInputError as error:
-        gr.HTML(alert_html(str(error)))
-        return
-    if results is None or results.empty:
-        gr.HTML(NO_RESULTS)
-        return
-    gr.HTML(table_html(results), elem_id="results-table")
-    if {"accuracy", "no_answer_rate"} <= set(results.columns):
-        for column in ("accuracy", "no_answer_rate"):
-            gr.BarPlot(
-                results,
-                x="model",
-                y=column,
-                color="problems",
-                title=column.replace("_", " "),
-                y_lim=[0, 1],
-                elem_id=f"{column.replace('_', '-')}-plot",
-            )
-    for picture, name in pictures(workspace.results):
-        gr.Image(picture, label=name, interactive=False, buttons=["fullscreen"])
 
 
 def workspace_of(arguments: SpaceArguments) -> Workspace:

@@ -197,7 +197,7 @@ def curves_html(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) 
     wide, high = 300, 130
 
     def place(point: tuple[float, float]) -> str:
-        x = 40 + wide * (point[0] - x0) / ((x1 - x0) or 1)
+        x = 56 + wide * (point[0] - x0) / ((x1 - x0) or 1)
         return f"{x:.1f},{10 + high * (1 - (point[1] - y0) / ((y1 - y0) or 1)):.1f}"
 
     drawn = "".join(
@@ -205,15 +205,15 @@ def curves_html(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) 
         for i, line in enumerate(lines.values())
     )
     ticks = (
-        f'<text class="tick" x="36" y="14" text-anchor="end">{y1:.3g}</text>'
-        f'<text class="tick" x="36" y="{high + 12}" text-anchor="end">{y0:.3g}</text>'
-        f'<text class="tick" x="40" y="{high + 28}">step {x0:g}</text>'
-        f'<text class="tick" x="{wide + 40}" y="{high + 28}" text-anchor="end">{x1:g}</text>'
+        f'<text class="tick" x="52" y="14" text-anchor="end">{y1:.3g}</text>'
+        f'<text class="tick" x="52" y="{high + 12}" text-anchor="end">{y0:.3g}</text>'
+        f'<text class="tick" x="56" y="{high + 28}">step {x0:g}</text>'
+        f'<text class="tick" x="{wide + 56}" y="{high + 28}" text-anchor="end">{x1:g}</text>'
     )
     words = "; ".join(f"{name} from {line[0][1]:.3g} to {line[-1][1]:.3g}" for name, line in lines.items())
     legend = "".join(f'<span class="series-{i % len(MARKS)}"><b>—</b>{escape(n)}</span>' for i, n in enumerate(lines))
     return (
-        f'<figure class="panel curve"><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 350 {high + 34}" '
+        f'<figure class="panel curve"><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 366 {high + 34}" '
         f'role="img" aria-label="{escape(f"{title}. {words}")}">{ticks}{drawn}</svg>'
         f'<div class="legend">{legend}</div></figure>'
     )

@@ -3,6 +3,8 @@
 The columns come from the parquet files of a directory, or by range requests from the Hub.
 """
 
+import json
+import logging
 import re
 from bisect import bisect_right
 from collections.abc import Callable
@@ -23,6 +25,8 @@ from ..errors import InvalidInputError
 from ..hub.dataset import dataset_directory, tree_from_row
 from ..mcts.tree import Tree
 
+
+logger = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "shipped"  # a run that comes with the package
 EXAMPLES = "examples"  # what its trees are called
@@ -239,6 +243,20 @@ def _open_directory(directory: Path) -> TreeIndex:
             "`treecot build` has finished"
         )
     return _index(str(directory), paths, preferences, lambda path: path)
+
+
+def settings_of(run: Path) -> dict[str, set[str]]:
+    """Every value of every setting of a run's trees, without reading the trees; nothing where there are none."""
+    settings: dict[str, set[str]] = {}
+    for path in sorted(dataset_directory(run).glob("trees/*.parquet")):
+        try:
+            records = compute.unique(parquet.read_table(path, columns=["provenance"])["provenance"]).to_pylist()
+            for record in map(json.loads, filter(None, records)):
+                for name, value in record.items():
+                    settings.setdefault(name, set()).add(value)
+        except (pyarrow.ArrowException, KeyError, ValueError, AttributeError, TypeError) as error:
+            logger.warning("%s: its settings are not read (%s)", path.name, error)
+    return settings
 
 
 def _open_hub(name: str, token: bool | None) -> TreeIndex:
