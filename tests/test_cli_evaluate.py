@@ -69,6 +69,24 @@ def test_evaluate_models_on_servers(kind, run, tmp_path):
         assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == rows
 
 
+def test_evaluate_against_budgets(run, tmp_path, tiny_model_directory):
+    args = [
+        "--models", tiny_model_directory, "--problems", "letters", "--easy_and_hard", "true", "--num_problems", 2,
+        "--max_new_tokens", 12, "--budgets", 4, 8, "--decoding", "greedy", "mcts", "--output_dir", "out", "--k", 1,
+    ]  # fmt: skip
+    result = run("evaluate", *args)
+    assert result.returncode == 0, result.stderr
+    rows = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert [row["task"] for row in rows] == ["letters-easy", "letters-hard"] * 2
+    assert rows[0]["cut@4"] >= rows[0]["cut@8"]
+    assert 4 <= rows[0]["tokens@4"]
+    assert "accuracy@4" not in rows[2]  # a search has a budget of its own
+    text = (tmp_path / "out" / "budgets.md").read_text()
+    assert text.count("| accuracy |") == 2
+    assert "F1 of thrift and accuracy" in text
+    assert (tmp_path / "out" / "budgets.png").stat().st_size > 10_000
+
+
 def test_evaluate_problems_of_ones_own(run, tmp_path, tiny_model_directory):
     (tmp_path / "mine.jsonl").write_text('{"prompt": "What is 6 times 7?", "answer": "42"}\n' * 2)
     args = ["--models", tiny_model_directory, "--max_new_tokens", 4, "--output_dir", "out", "--output", "f.json"]
@@ -103,6 +121,15 @@ def test_evaluate_problems_of_ones_own(run, tmp_path, tiny_model_directory):
         ),
         (["--output_dir", "file"], "output_dir='file' cannot be made"),
         (["--prompt", "none"], "prompt='none' is unknown"),
+        (["--budgets", "64", "32"], "budgets=64 32: they must increase, from 0 or more"),
+        (["--budgets", "64", "1024"], "budgets=64 1024: outputs have at most 512 tokens: leave out"),
+        (["--budgets", "4", "8000", "--max_new_tokens", "8000"], "budgets=4 8000: the last is beyond the context of"),
+        (["--easy_and_hard", "true"], "easy_and_hard=true measures against budgets"),
+        (["--easy_and_hard", "true", "--budgets", "4"], "easy_and_hard=true is for problems that are made for it"),
+        (
+            ["--easy_and_hard", "true", "--budgets", "4", "--problems", "blocksworld"],
+            "'blocksworld' has no easy and hard parts: give some of letters, arithmetic, blocks as problems",
+        ),
     ],
 )
 def test_bad_input_of_evaluate(run, tmp_path, args, message, tiny_model_directory, monkeypatch):

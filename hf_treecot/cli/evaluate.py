@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import InvalidInputError
+from .budgets import check_parts, report_budgets
 from .engines import TOKEN_VARIABLES, EngineArguments, open_engines, server_arguments
 from .parser import parse, run
 
@@ -93,6 +94,20 @@ class EvaluateArguments:
             "help": "Which answer is given, by what its chain weighs: majority, log_probability, value (of a search's "
             "tree), reward_model (what search_reward gives). Default: log_probability where the engine gives the "
             "model's own, else majority; reward_model, if search_reward is given."
+        },
+    )
+    budgets: list[int] = field(
+        default_factory=list,
+        metadata={
+            "help": "Tokens of thinking, increasing: greedy and sampled outputs are also looked at with their "
+            "thinking cut there and an answer forced."
+        },
+    )
+    easy_and_hard: bool = field(
+        default=False,
+        metadata={
+            "help": "Evaluate the easy and the hard part of letters, arithmetic or blocks, given as problems, apart: "
+            "what is thought too much, and too little. Needs budgets."
         },
     )
     prompt: str = field(
@@ -194,6 +209,7 @@ def evaluate(arguments: EvaluateArguments) -> list[dict]:
         raise InvalidInputError(f"num_problems={arguments.num_problems} is out of range: it must be at least 1")
     make_directory(Path(arguments.output_dir))
     check_servers(arguments)
+    check_parts(arguments.easy_and_hard, arguments.budgets, arguments.tasks, arguments.problems)
     benchmarks = own_benchmarks(arguments)
     names = arguments.tasks or ([] if benchmarks else ["letters", "arithmetic"])
     benchmarks = choose_benchmarks(names) + benchmarks
@@ -234,7 +250,7 @@ def make_directory(directory: Path) -> None:
 def settings(arguments: EvaluateArguments, decoding: str) -> dict:
     """What a run's configuration takes from the arguments."""
     names = ("temperature", "top_p", "seed", "pattern", "search_reward", "answer_vote", "token_budget")
-    names += ("child_selection", "branching", "stopping", "greedy")
+    names += ("child_selection", "branching", "stopping", "greedy", "budgets")
     return {"decoding": decoding, "num_samples": arguments.k, **{name: getattr(arguments, name) for name in names}}
 
 
@@ -243,16 +259,19 @@ def task_options(arguments: EvaluateArguments, decoding: str):
     from ..evaluation.tasks import TaskOptions
 
     count = arguments.k if decoding == "sample" else 1
-    return TaskOptions(arguments.data, arguments.prompt, count, arguments.max_new_tokens)
+    budgets = () if decoding == "mcts" else tuple(arguments.budgets)
+    return TaskOptions(arguments.data, arguments.prompt, count, arguments.max_new_tokens, budgets)
 
 
 def own_benchmarks(arguments: EvaluateArguments) -> list:
     """The user's own problems as benchmarks; lighteval takes directories, so each gets one."""
     from ..evaluation.run import benchmark_of_problems
+    from ..problems.generators import EASY, HARD
     from ..problems.loading import check_unique, load_problems
 
     benchmarks = []
-    for source in arguments.problems:
+    parts = [f"-{part}" for part in (EASY, HARD)] if arguments.easy_and_hard else [""]
+    for source in (source + part for source in arguments.problems for part in parts):
         problems = load_problems(
             source,
             limit=arguments.num_problems,
@@ -279,5 +298,7 @@ def main(args: list[str] | None = None) -> None:
     directory = Path(arguments.output_dir)
     (directory / "table.md").write_text(markdown(rows), encoding="utf-8")
     plot(rows, Path(arguments.plot or directory / "plot.png"))
+    if arguments.budgets:
+        report_budgets(rows, arguments.budgets, directory)
     output = Path(arguments.output or directory / "evaluation.json")
     output.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")

@@ -21,7 +21,7 @@ from ..errors import EngineError, InvalidInputError
 from ..evaluation.comparison import ladder, plot_progress
 from ..evaluation.statistics import Estimate, compare
 from ..files import write_atomically
-from ..problems.generators import GENERATORS
+from ..problems.generators import KINDS
 from ..starter.built_in import HASTY
 from .build import build
 from .evolve_problems import PassRates, choose_problems, new_problems
@@ -48,7 +48,7 @@ class EvolveArguments:
     )
     problems: list[str] = field(
         default_factory=lambda: ["letters", "arithmetic", "blocks"],
-        metadata={"help": f"Generators of problems: {', '.join(GENERATORS)}."},
+        metadata={"help": f"Generators of problems: {', '.join(KINDS)}."},
     )
     num_problems: int = field(default=40, metadata={"help": "Problems of each kind whose trees a round grows."})
     num_simulations: int = field(default=16, metadata={"help": "Simulations of a tree with enough right answers."})
@@ -124,10 +124,10 @@ def check(arguments: EvolveArguments) -> None:
     if not arguments.problems:
         raise InvalidInputError("problems is empty: name at least one generator")
     for name in arguments.problems:
-        if name not in GENERATORS:
+        if name not in KINDS:
             raise InvalidInputError(
                 f"problems={name!r} is no generator, which every round needs new problems from: use some of "
-                f"{', '.join(GENERATORS)}"
+                f"{', '.join(KINDS)}"
             )
         if arguments.problems.count(name) > 1:
             raise InvalidInputError(f"problems={name!r} is given twice: name it once, and raise num_problems")

@@ -22,6 +22,7 @@ from ..errors import InvalidInputError
 from ..mcts.pattern import Pattern, load_pattern
 from ..mcts.search import SearchConfig, check_stopping
 from . import lighteval_compat
+from .budgets import Within, check_context, within_budgets
 from .lighteval_tasks import Outputs
 from .outputs import reply
 from .search_answers import default_vote, load_judge, load_reward, search_answers
@@ -53,6 +54,7 @@ class EngineModelConfig(ModelConfig):
         voted_by (`str`): How answers were chosen in fact.
         token_budget (`int`, *optional*): Of a search; default: what the samples of the same problem take.
         thought_tokens (`int`): Generated tokens of one thought of a search.
+        budgets (`list[int]`): Tokens of thinking after which an answer is forced, beside the outputs as they are.
     """
 
     engine: str = ""
@@ -78,6 +80,7 @@ class EngineModelConfig(ModelConfig):
     voted_by: str = ""
     token_budget: int | None = None
     thought_tokens: int = 512
+    budgets: list[int] = []
 
 
 @dataclass
@@ -150,6 +153,8 @@ class EngineModel(LightevalModel):
                 for name, value in asdict(engine.identity).items():
                     if name != "model":  # which the config has a name of its own for
                         setattr(self.config, name, value)
+                if self.config.budgets:
+                    await check_context(engine, self.config.budgets)
                 return await tqdm_asyncio.gather(
                     *(self._answer(engine, doc) for doc in docs), desc=self.config.model_name, unit="problem"
                 )
@@ -176,8 +181,20 @@ class EngineModel(LightevalModel):
             text=[text for sample in samples for text in sample.texts],
             token_counts=[count for sample in samples for count in sample.token_counts],
             finish_reasons=[reason for sample in samples for reason in sample.finish_reasons],
+            within=await self._within(engine, doc, samples) if self.config.budgets and len(turns) == 1 else [],
             **(await self._ballot(engine, turns[-1], samples) if count > 1 else {}),
         )
+
+    async def _within(self, engine: Engine, doc: Doc, samples: Sequence[_Sample]) -> list[list[Within]]:
+        prompt = engine.render_chat([{"role": "user", "content": doc.query}])
+        asked = (
+            within_budgets(
+                engine, prompt, sample.texts[0], sample.token_counts[0], sample.finish_reasons[0] == "length",
+                self.config.budgets,
+            )
+            for sample in samples
+        )  # fmt: skip
+        return list(await asyncio.gather(*asked))
 
     async def _ballot(self, engine: Engine, question: str, samples: Sequence[_Sample]) -> dict:
         """What every sample may be weighed by in a vote, and how it is."""

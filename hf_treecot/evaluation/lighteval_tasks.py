@@ -18,8 +18,11 @@ from ..base import Problem
 from ..errors import InvalidInputError
 from ..verifiers.agreement import shared_keys
 from ..verifiers.judging import Judged
+from .budget_figures import budget_figures, budget_names
+from .budgets import Within
 from .metrics import (
     REASONING,
+    TOKENS_PER_RIGHT,
     Figures,
     mean_known,
     metric_names,
@@ -33,7 +36,10 @@ from .tasks.benchmark import Benchmark, TaskOptions, read_problems
 from .voting import Vote
 
 
-LOWER_IS_BETTER = ("no_answer", "repetition", "over_reflection", "length", "tokens", "verifier_failures")
+LOWER_IS_BETTER = (
+    "no_answer", "repetition", "over_reflection", "length", "tokens", "verifier_failures", "cut", "overthinking",
+    "underthinking",
+)  # fmt: skip
 
 
 @dataclass
@@ -49,6 +55,7 @@ class Outputs(ModelResponse):
         budget (`int`): Tokens that could be spent on the problem.
         ballot (`list[Vote]`): What every sample may be weighed by in a vote, without keys; may be empty.
         answer_vote (`str`): How the samples are weighed.
+        within (`list[list[Within]]`): Every output within every budget of thinking; may be empty.
     """
 
     token_counts: list[int] = field(default_factory=list)
@@ -58,6 +65,7 @@ class Outputs(ModelResponse):
     budget: int = 0
     ballot: list[Vote] = field(default_factory=list)
     answer_vote: str = "majority"
+    within: list[list[Within]] = field(default_factory=list)
 
 
 def make_tasks(benchmarks: Iterable[Benchmark], options: TaskOptions) -> list[LightevalTaskConfig]:
@@ -76,7 +84,7 @@ def make_task(benchmark: Benchmark, options: TaskOptions) -> LightevalTaskConfig
         hf_avail_splits=[benchmark.split],
         evaluation_splits=[benchmark.split],
         hf_filter=benchmark.keep,
-        metrics=[metrics(benchmark.kind, options.num_samples)],
+        metrics=[metrics(benchmark.kind, options.num_samples, options.budgets)],
         generation_size=options.generation_size or benchmark.generation_size,
         stop_sequence=[],
         version=benchmark.version,
@@ -120,10 +128,12 @@ class OutputMetrics(SampleLevelComputation, SamplingMetric):
     Args:
         kind (`str`): [`REASONING`], [`INSTRUCTIONS`] or [`CONVERSATION`].
         k (`int`): Samples of every problem.
+        budgets (`tuple[int]`): Of thinking, in which outputs are looked at.
     """
 
     kind: str = REASONING
     k: int = 1
+    budgets: tuple[int, ...] = ()
 
     def num_samples(self) -> int:
         """How many samples lighteval asks a model for."""
@@ -146,7 +156,11 @@ class OutputMetrics(SampleLevelComputation, SamplingMetric):
         figures = [output_figures(problems, output, self.kind) for output in outputs]
         keys = asyncio.run(shared_keys([output[-1].text for output in outputs], problems[-1]))
         ballot = getattr(model_response, "ballot", [])[: self.k]
-        return problem_figures(figures, keys, ballot, getattr(model_response, "answer_vote", "majority"))
+        result = problem_figures(figures, keys, ballot, getattr(model_response, "answer_vote", "majority"))
+        if within := getattr(model_response, "within", []):
+            rewards = [output["accuracy"] for output in figures]
+            result |= budget_figures(problems[0], within[: self.k], rewards, self.budgets)
+        return result
 
     def _of_search(
         self, problems: Sequence[Problem], outputs: Sequence[Sequence[Judged]], response: "Outputs"
@@ -154,6 +168,7 @@ class OutputMetrics(SampleLevelComputation, SamplingMetric):
         """The figures of the output that was chosen; chains of one tree share tokens: theirs cannot be added up."""
         rewards = [mean_known([reply.reward for reply in output]) for output in outputs]
         figures = output_figures(problems, outputs[0], self.kind) | {"tokens": response.budget}
+        figures |= {TOKENS_PER_RIGHT: [response.budget, int(rewards[0] > 0.5)]}
         return figures | within_tokens(rewards, response.found_at, response.budget)
 
 
@@ -181,19 +196,20 @@ def _unpadded(tokens: Sequence[int]) -> Sequence[int]:
     return tokens
 
 
-def metrics(kind: str, k: int = 1) -> SampleLevelMetricGrouping:
+def metrics(kind: str, k: int = 1, budgets: tuple[int, ...] = ()) -> SampleLevelMetricGrouping:
     """
     The metrics of a task, for lighteval.
 
     Args:
         kind (`str`): [`REASONING`], [`INSTRUCTIONS`] or [`CONVERSATION`].
         k (`int`): Samples of every problem.
+        budgets (`tuple[int]`): Of thinking.
     """
-    names = metric_names(kind, k)
+    names = metric_names(kind, k) + budget_names(budgets)
     return SampleLevelMetricGrouping(
         metric_name=names,
         higher_is_better={name: not name.startswith(LOWER_IS_BETTER) for name in names},
         category=SamplingMethod.GENERATIVE,
-        sample_level_fn=OutputMetrics(kind, k),
+        sample_level_fn=OutputMetrics(kind, k, budgets),
         corpus_level_fn={name: partial(summarize, name) for name in names},
     )

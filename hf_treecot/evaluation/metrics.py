@@ -29,6 +29,7 @@ INSTRUCTION_ACCURACIES = (
     "prompt_level_loose_acc",
     "inst_level_loose_acc",
 )
+TOKENS_PER_RIGHT = "tokens_per_right"  # of all problems: tokens, and right answers
 MEAN = "mean_acc"  # of the four, over all problems: what Multi-IF's authors report of a turn
 
 
@@ -69,8 +70,9 @@ def problem_figures(
         values = [output[name] for output in outputs]
         figures[name] = _together(values) if isinstance(values[0], list) else mean_known(values)
     figures["tokens"] = sum(output["tokens"] for output in outputs)
+    rewards = [output["accuracy"] for output in outputs]
+    figures[TOKENS_PER_RIGHT] = [figures["tokens"], sum(reward > 0.5 for reward in rewards)]
     if len(outputs) > 1:
-        rewards = [output["accuracy"] for output in outputs]
         votes = [
             replace(vote, key=key) for vote, key in zip(ballot or [Vote(None, "")] * len(keys), keys, strict=True)
         ]
@@ -157,7 +159,8 @@ def followed_instructions(verdict: Verdict, instructions: Sequence[dict]) -> lis
 def metric_names(kind: str, k: int) -> list[str]:
     """The figures of a task."""
     names = ["accuracy", "no_answer_rate", *(f"no_answer_{name}" for name in NO_ANSWER), "repetition_rate"]
-    names += ["repetition", "over_reflection_rate", "length", "tokens", "verifier_failures"]
+    names += ["repetition", "over_reflection_rate", "length", "tokens", TOKENS_PER_RIGHT]
+    names += ["verifier_failures"]
     if kind == INSTRUCTIONS:
         names += INSTRUCTION_ACCURACIES
     if kind == CONVERSATION:
@@ -175,13 +178,16 @@ def summarize(name: str, values: Sequence[float | Sequence[float]]) -> dict[str,
     Args:
         name (`str`): Its name.
         values (`Sequence`): One a problem; lists where a problem has several, as with instructions; lists of lists
-            for the mean of several figures.
+            for the mean of several figures; of tokens for a right answer, both of them.
     """
-    lists = [value if isinstance(value, list) else [value] for value in values]
-    if not name.endswith(MEAN):
-        lists = [[[v for v in group if not math.isnan(v)]] for group in lists]
-    sums = [[sum(group) for group in groups] for groups in lists]
-    result = estimate(sums, [[len(group) for group in groups] for groups in lists])
+    if name == TOKENS_PER_RIGHT:
+        result = estimate([tokens for tokens, _ in values], [right for _, right in values])
+    else:
+        lists = [value if isinstance(value, list) else [value] for value in values]
+        if not name.endswith(MEAN):
+            lists = [[[v for v in group if not math.isnan(v)]] for group in lists]
+        sums = [[sum(group) for group in groups] for groups in lists]
+        result = estimate(sums, [[len(group) for group in groups] for groups in lists])
     return {
         name: result.value,
         f"{name}_stderr": result.standard_error,

@@ -24,6 +24,7 @@ from lighteval.tasks.lighteval_task import LightevalTask  # noqa: E402
 
 from ..base import Problem  # noqa: E402
 from ..engines.engine import Engine  # noqa: E402
+from .budgets import check_budgets  # noqa: E402
 from .engine_model import EngineModel, EngineModelConfig  # noqa: E402
 from .lighteval_tasks import make_task, make_tasks  # noqa: E402
 from .metrics import INSTRUCTIONS, REASONING  # noqa: E402
@@ -93,6 +94,12 @@ def check_tasks(benchmarks: Sequence[Benchmark], options: TaskOptions, limit: in
         InvalidInputError: One cannot.
     """
     for benchmark in benchmarks:
+        if options.budgets:
+            check_budgets(options.budgets, options.generation_size or benchmark.generation_size)
+            if benchmark.kind != REASONING:
+                raise InvalidInputError(
+                    f"task {benchmark.name!r} asks for no single answer that could be forced: leave out budgets"
+                )
         task = LightevalTask(make_task(benchmark, options))
         try:
             docs = task.get_docs(limit)

@@ -39,6 +39,7 @@ class TaskOptions:
             `$TREECOT_EVALUATION_PROMPT`.
         num_samples (`int`): Outputs for each problem, 1 to 32. `$TREECOT_EVALUATION_SAMPLES`.
         generation_size (`int`, *optional*): Tokens of an output; default: the benchmark's own.
+        budgets (`tuple[int]`): Tokens of thinking after which an answer is forced; see [`~evaluation.budgets`].
 
     Raises:
         InvalidInputError: A value is out of its range.
@@ -48,6 +49,7 @@ class TaskOptions:
     prompt: str = "benchmark"
     num_samples: int = 1
     generation_size: int | None = None
+    budgets: tuple[int, ...] = ()
 
     def __post_init__(self):
         if self.prompt not in PROMPTS:
