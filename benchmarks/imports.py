@@ -18,6 +18,7 @@ STAGES = (
     ("engines",),
     ("mcts",),
     ("selection",),
+    ("traces",),
     ("starter",),
     ("hub",),
     ("building",),

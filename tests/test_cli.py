@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import importlib
 import io
 import json
 import os
@@ -16,7 +15,7 @@ import pytest
 from huggingface_hub.cli.extensions import ExtensionManifest
 
 from hf_treecot.cli import packaged
-from hf_treecot.cli.main import COMMANDS
+from hf_treecot.cli.main import COMMANDS, module_of
 from hf_treecot.cli.packaged import config_names, find_config
 from hf_treecot.cli.parser import run as run_body
 from hf_treecot.errors import InvalidInputError
@@ -37,6 +36,8 @@ SLOW = (
     "report",
     "scale",
     "select",
+    "import",
+    "regrow",
 )
 WIDTH = "110"  # columns of the help texts that come with the package
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.py"))
@@ -45,7 +46,7 @@ RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.py"))
 def help_text(command):
     """What the parser of a command itself says."""
     with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.suppress(SystemExit):
-        importlib.import_module(f"hf_treecot.cli.{command}").main(["--help"])
+        module_of(command).main(["--help"])
     return output.getvalue()
 
 
@@ -53,7 +54,7 @@ def help_text(command):
 def test_help_explains_every_argument_in_groups(command, run):
     result = run(command, "--help")
     assert result.returncode == 0
-    module = importlib.import_module(f"hf_treecot.cli.{command}")
+    module = module_of(command)
     assert module.__doc__.split("\n")[0] in result.stdout
     shown = set(re.findall(r"^  --(\w+)", result.stdout, re.MULTILINE))
     kinds = [value for value in vars(module).values() if isinstance(value, type)]

@@ -58,6 +58,7 @@ SHORT_TRAINING = (
 SHORTER = {
     "build": f"{SHORT_SEARCH} --output_dir runs/built",  # runs/demo is another's
     "scale": f"{SHORT_SEARCH} --num_tasks 2 --num_workers 1 --output_dir runs/scale --model models/tiny",
+    "regrow": "--num_trees 1 --max_new_tokens 4",
     "evaluate": "--num_problems 1 --max_new_tokens 8 --k 2 --data data",
     "sft": SHORT_TRAINING,
     "cdpo": SHORT_TRAINING,

@@ -10,7 +10,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -147,7 +147,7 @@ async def build_trees(
             journal.close()
     report.seconds, report.journal_seconds = time.perf_counter() - started, journal.seconds
     report.asked, report.replayed = journal.asked, journal.replayed
-    _write_report(report, output_dir)
+    write_report(report, output_dir)
     return report
 
 
@@ -177,11 +177,12 @@ def select_again(trees: Iterable[Tree], selector: Selector, output_dir: Path, so
 
     write_dataset(records(), selector, output_dir / "dataset", report)
     report.seconds = time.perf_counter() - started
-    _write_report(report, output_dir)
+    write_report(report, output_dir)
     return report
 
 
-def _write_report(report: BuildReport, output_dir: Path) -> None:
+def write_report(report: BuildReport, output_dir: Path) -> None:
+    """Keep what a build came to beside its dataset."""
     write_atomically(output_dir / "report.json", json.dumps(asdict(report), indent=2) + "\n")
 
 
@@ -199,22 +200,13 @@ class _Build:
 
     async def grow(self, problems: Sequence[Problem]) -> None:
         """Grow all trees, so many at a time."""
-        slots, reason = asyncio.Semaphore(self.config.trees_in_flight), None
         with tqdm(total=len(problems), unit="tree", desc="Trees", disable=not self.config.show_progress) as bar:
 
             async def grow_one(problem: Problem) -> None:
-                async with slots:
-                    await self._grow_one(problem)
+                await self._grow_one(problem)
                 self._show(bar)
 
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for problem in problems:
-                        group.create_task(grow_one(problem))
-            except* EnginesDownError as stopped:
-                reason = stopped.exceptions[0]  # the same for all
-        if reason is not None:
-            raise reason
+            await in_flight(problems, self.config.trees_in_flight, grow_one)
 
     async def _grow_one(self, problem: Problem) -> None:
         record = self.journal.find_tree(problem.problem_id)
@@ -253,6 +245,34 @@ class _Build:
             refresh=False,
         )
         bar.update()
+
+
+async def in_flight(items: Iterable[Any], count: int, work: Callable[[Any], Awaitable[None]]) -> None:
+    """
+    Do the same for all of some things, so many at a time.
+
+    Args:
+        items (`Iterable`): The things.
+        count (`int`): How many are in work at the same time.
+        work (`Callable`): What is done; what it raises ends all.
+
+    Raises:
+        EnginesDownError: No server is left.
+    """
+    slots, reason = asyncio.Semaphore(count), None
+
+    async def one(item: Any) -> None:
+        async with slots:
+            await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for item in items:
+                group.create_task(one(item))
+    except* EnginesDownError as stopped:
+        reason = stopped.exceptions[0]  # the same for all
+    if reason is not None:
+        raise reason
 
 
 def describe_run(

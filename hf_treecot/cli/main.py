@@ -8,11 +8,13 @@ from importlib.metadata import version
 from .packaged import packaged_help
 
 
-COMMANDS = {  # name -> what it does; the module of the same name has `main(args)`
+COMMANDS = {  # name -> what it does; the module of the same name, or of `MODULES`, has `main(args)`
     "demo": "the whole pipeline in small, offline: trees, training, evaluation, report",
     "build": "problems -> trees -> a dataset of trees, SFT rows and preference rows",
     "scale": "`build` in many processes, on Slurm or on Ray",
     "select": "other rows from trees that are there already, also from the Hub",
+    "import": "published traces (<think> …) -> trees",
+    "regrow": "trees -> trees with shorter right chains, from every change of mind",
     "sft": "supervised fine-tuning on right chains",
     "cdpo": "conservative DPO on pairs of right and wrong chains",
     "joint": "the paper's joint objective: conservative DPO + SFT",
@@ -30,6 +32,12 @@ COMMANDS = {  # name -> what it does; the module of the same name has `main(args
     "evolve": "rounds of trees and training, each with the model of the round before",
     "configs": "the packaged YAML configurations",
 }
+MODULES = {"import": "import_traces"}  # a keyword of Python
+
+
+def module_of(command: str):
+    """The module of a command."""
+    return importlib.import_module(f".{MODULES.get(command, command)}", __package__)
 
 
 def usage() -> str:
@@ -74,7 +82,7 @@ def main(args: list[str] | None = None) -> int:
     if {"-h", "--help"} & set(rest) and (text := packaged_help(name)):  # without imports that take seconds
         print(text, end="")
         return 0
-    return importlib.import_module(f".{name}", __package__).main(rest) or 0
+    return module_of(name).main(rest) or 0
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ KINDS = (
     "reclarify",
     "answer",
 )
+CHANGES_OF_MIND = frozenset({"reflection", "double_check", "reclarify", "thinking_from_scratch"})
 FREE = ""  # the kind that is asked for where the model chooses it
 BEST_OF = re.compile(r"best_of_([1-9]\d?)")
 ROLES = ("generator", "critic")

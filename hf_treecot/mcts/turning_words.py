@@ -58,6 +58,8 @@ _OPENINGS = {
     ),
 }
 OPENINGS = {kind: re.compile(rf"(?:{words})\b", re.IGNORECASE) for kind, words in _OPENINGS.items()}
+FIRST_WORDS = 100  # characters
+MOST_FILLERS = 5
 STOP = re.compile(r"(?:wait|hmm+|hm|hold on|no|nope|oh|ah|uh|huh|actually)\b[\s,.!…—-]*", re.IGNORECASE)
 FILLER = re.compile(
     r"(?:but|so|and|okay|ok|alright|now|well|then|hence|also|just|yeah|yes|or)\b[\s,.!…—-]*", re.IGNORECASE
@@ -72,13 +74,15 @@ def opening_kind(text: str) -> str | None:
         text (`str`): A paragraph, or a sentence. "Wait", "Hmm" and the like make a reflection of it, unless what
             follows says better: "Wait, let me double-check" is a double-check.
     """
-    rest, stops, moved = text.lstrip(" \t\r\n*_#>-\"'“"), False, True
-    while moved:
+    rest, stops = text[:FIRST_WORDS].lstrip(" \t\r\n*_#>-\"'“"), False
+    for _ in range(MOST_FILLERS):
         for kind, opening in OPENINGS.items():
             if opening.match(rest):
                 return kind
         stop = STOP.match(rest)
         moved = stop or FILLER.match(rest)
+        if moved is None:
+            break
         stops = stops or stop is not None
-        rest = rest[moved.end() :] if moved else rest
+        rest = rest[moved.end() :]
     return "reflection" if stops else None

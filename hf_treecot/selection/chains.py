@@ -8,12 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ..mcts.pattern import CHANGES_OF_MIND
 from ..mcts.tree import Tree
 
 
 SFT_CHOICES = ("longest", "medium", "shortest", "best_value", "by_difficulty", "pruned")
 PREFERENCE_CHOICES = ("one_per_tree", "one_per_right_chain", "all", "one_per_branching")
-CHANGES_OF_MIND = frozenset({"reflection", "double_check", "reclarify", "thinking_from_scratch"})  # kinds of thoughts
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,23 @@ def write_pieces(nodes: Sequence[Node], format: str) -> list[str]:
     return pieces
 
 
+def write_beginning(nodes: Sequence[Node], format: str, is_answering: bool) -> str:
+    """
+    The beginning of a chain, up to where its next thought, or its answer, is to be written.
+
+    Args:
+        nodes (`Sequence[Node]`): The thoughts so far, without the root; none of them an answer.
+        format (`str`): One of [`FORMATS`]. With tags, what comes next has a tag of its own.
+        is_answering (`bool`): Whether an answer comes next: a think block is then closed.
+    """
+    text = "".join(write_pieces([*nodes, Node("answer", "answer", "", 0)], format)[:-1])
+    if format != "think":
+        return text
+    if not nodes:
+        return f"{OPENING}\n\n{CLOSING}\n\n" if is_answering else f"{OPENING}\n"
+    return text if is_answering else text.removesuffix(f"\n{CLOSING}\n\n") + "\n\n"
+
+
 def write_chain(nodes: Sequence[Node], format: str) -> str:
     """The text of a chain; see [`write_pieces`]."""
     return "".join(write_pieces(nodes, format))
