@@ -142,6 +142,14 @@ def test_what_comes_to_nothing_is_counted(continuation, reason):
     assert dropped == {reason: 1}
 
 
+def test_a_server_of_single_thoughts_is_asked_for_a_thought_and_then_for_the_answer():
+    engine = Scripted({f"{FIRST}<answer>": "3", f"{FIRST}<thinking>": " so", "so</thinking>\n<answer>": "2"})
+    engine.identity = EngineIdentity("chat", "none", thoughts="in_words")
+    tree = run(long_tree(), engine)
+    assert [request.stop for request in engine.requests] == [("</answer>",), ("</thinking>",), ("</answer>",)]
+    assert [tree.nodes[i].text for i in tree.path(tree.simulations[-1])[3:]] == ["so", "2"]
+
+
 @pytest.mark.parametrize("generation_prompt", ["<assistant>", "<assistant><think>\n"])
 def test_reasoning_models_go_on_in_prose(generation_prompt):
     beginning = "[user]1 + 1?<assistant><think>\nplan it\n\nit is 3"

@@ -9,7 +9,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..control_tokens import escape_control_tokens
 from ..engines.engine import Completion, Engine, Request, seed_of
@@ -174,7 +174,20 @@ class _Regrowth:
                 add_chain(self.tree, node_id, chain, trace_pattern(), verdict, self.count_tokens)
 
     async def _write(self, nodes: Sequence[Node], kind: str, sample: int) -> Completion | None:
-        """Ask for the rest of a chain, beginning with a thought or with the answer; None if there is no room."""
+        """
+        Ask for the rest of a chain, beginning with a thought or with the answer; None if there is no room. A server
+        that can only be asked for one thought at a time is asked for one, and then for the answer.
+        """
+        if kind == "answer" or self.engine.identity.thoughts != "in_words":
+            return await self._ask(nodes, kind, sample, ANSWER_END)
+        tag = trace_pattern().thoughts[kind].tag
+        thought = await self._ask(nodes, kind, sample, f"</{tag}>")
+        if thought is None or thought.finish_reason == "length" or not thought.text.strip():
+            return thought
+        answer = await self._ask([*nodes, Node(kind, tag, thought.text.strip(), 0)], "answer", sample, ANSWER_END)
+        return answer and replace(answer, text=f"{thought.text}</{tag}>\n<answer>{answer.text}")
+
+    async def _ask(self, nodes: Sequence[Node], kind: str, sample: int, stop: str) -> Completion | None:
         in_tags, problem = self.config.continue_in == "tags", self.tree.problem
         messages = [{"role": "user", "content": problem.prompt}]
         if in_tags:
@@ -184,7 +197,7 @@ class _Regrowth:
         opening = f"<{trace_pattern().thoughts[kind].tag}>" if in_tags else ""
         request = Request(
             prompt=f"{prompt if in_tags else prompt.removesuffix(opened_by(prompt))}{beginning}{opening}",
-            stop=(ANSWER_END,) if in_tags else (),
+            stop=(stop,) if in_tags else (),
             max_new_tokens=self.config.max_new_tokens,
             temperature=self.config.temperature,
             top_p=self.config.top_p,
