@@ -17,6 +17,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokenizers import AddedToken
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hf_treecot.cli.build import build
@@ -27,6 +28,7 @@ from hf_treecot.problems.loading import load_problems
 from hf_treecot.selection.selector import SelectionConfig
 from hf_treecot.starter.built_in import model_path
 from hf_treecot.testing.chat_templates import QWEN3, R1
+from hf_treecot.think_blocks import CLOSING, OPENING
 
 
 HELD_OUT_SEED = 20_261
@@ -45,13 +47,14 @@ class Run:
 
 
 def model_with(template: str, directory: Path) -> str:
-    """The hasty model with a chat template."""
-    if template == "own":
-        return "hasty"
+    """The hasty model with a chat template, and the ends of think blocks as tokens, as reasoning models have them."""
     if not (directory / "tokenizer_config.json").is_file():
-        AutoModelForCausalLM.from_pretrained(model_path("hasty")).save_pretrained(directory)
+        model = AutoModelForCausalLM.from_pretrained(model_path("hasty"))
         tokenizer = AutoTokenizer.from_pretrained(model_path("hasty"))
-        tokenizer.chat_template = TEMPLATES[template]
+        tokenizer.add_tokens([AddedToken(end, normalized=False) for end in (OPENING, CLOSING)])
+        tokenizer.chat_template = TEMPLATES.get(template, tokenizer.chat_template)
+        model.resize_token_embeddings(len(tokenizer))
+        model.save_pretrained(directory)
         tokenizer.save_pretrained(directory)
     return str(directory)
 

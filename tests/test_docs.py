@@ -58,6 +58,7 @@ SHORT_TRAINING = (
 SHORTER = {
     "build": f"{SHORT_SEARCH} --output_dir runs/built",  # runs/demo is another's
     "scale": f"{SHORT_SEARCH} --num_tasks 2 --num_workers 1 --output_dir runs/scale --model models/tiny",
+    "import": "--output_dir runs/imported",  # runs/traces is another's
     "regrow": "--num_trees 1 --max_new_tokens 4",
     "evaluate": "--num_problems 1 --max_new_tokens 8 --k 2 --data data",
     "sft": SHORT_TRAINING,
@@ -90,7 +91,7 @@ def place(tmp_path, monkeypatch, dataset, tiny_model_directory):
     for name in ("recipes", "spaces"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "programs").mkdir()
-    for name in ("demo", "all"):
+    for name in ("demo", "all", "traces"):
         shutil.copytree(Path(dataset).parent, tmp_path / "runs" / name)
     JudgementLog(tmp_path / "runs" / "judgements").add(Judgement("0" * 16, "reject", "me"))
     results = {"results": {"treecot:letters|0": {"accuracy": 0.5}}}
