@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo quick space test test-fast browser docs quality style clean install
+.PHONY: demo quick space test test-fast test-servers browser docs quality style clean install
 
 install: $(VENV)/.installed
 
@@ -35,6 +35,12 @@ test: install browser
 # Everything but browsers, servers and training, in less than a minute.
 test-fast: install
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not browser and not servers and not training"
+
+# Against servers that nobody here wrote: llama.cpp's, compiled once (half an hour; then from the cache), and that of
+# transformers. Needs cmake and a C++ compiler.
+test-servers: install
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt "gguf>=0.17" "openai>=1.98,<2.40"
+	$(BIN)/python -m pytest tests/real_servers/checks.py
 
 # Chromium for the tests of the Space: one that is there, else Debian's, else Playwright's own.
 browser: install

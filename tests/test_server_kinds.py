@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.responses import Response
+from starlette.routing import Mount, Route
 
 from hf_treecot.engines.engine import Completion, Request
 from hf_treecot.engines.openai import OpenAIEngine
@@ -13,7 +14,7 @@ from hf_treecot.engines.sampling_check import _must_differ
 from hf_treecot.engines.server import ServerOptions
 from hf_treecot.engines.server_kinds import public_name
 from hf_treecot.engines.tgi import TGIEngine
-from hf_treecot.errors import ContextLengthError, InvalidInputError, OverloadedError
+from hf_treecot.errors import ContextLengthError, InvalidInputError, OverloadedError, TransientEngineError
 from hf_treecot.testing import ollama, openai, tgi
 from hf_treecot.testing.backends import ScriptedBackend
 from hf_treecot.testing.running import serve
@@ -86,6 +87,7 @@ async def test_transformers_serve_is_told_to_sample():
         await engine.close()
     assert completion.text == BACKEND.write(REQUEST).text  # of its seed
     assert '"do_sample": true' in app.state.bodies[-1]["generation_config"]
+    assert f'"eos_token_id": {BACKEND.tokenizer.eos_token_id}' in app.state.bodies[-1]["generation_config"]
     assert '"top_k": 0' in app.state.bodies[-1]["generation_config"]
     assert (engine.identity.version, engine.limits.max_concurrent_requests) == ("transformers serve", 1)
     with serve(openai.make_app(Certain(20, None), server="transformers", greedy=True)) as url:
@@ -124,6 +126,20 @@ async def test_a_named_model_is_tried_though_it_is_not_listed():
             await connect(url, model="loopback/scripted")  # it would answer with what it has
     with serve(openai.make_app(BACKEND, server="openai", listed=("one", "two"))) as url:
         with pytest.raises(InvalidInputError, match="serves 'one', 'two' and you named none: set model"):
+            await connect(url)
+
+
+async def test_a_list_of_models_that_fails_is_no_hindrance_to_one_that_is_named():
+    """As that of transformers serve where nothing was ever downloaded; it hangs up after it, too."""
+
+    async def fail(request):
+        return Response("Internal Server Error", status_code=500, headers={"connection": "close"})
+
+    app = openai.make_app(BACKEND, server="transformers")
+    with serve(Starlette(routes=[Route("/v1/models", fail), Mount("/", app)])) as url:
+        engine = await connect(url, model="loopback/scripted")
+        assert engine.identity.version == "transformers serve"
+        with pytest.raises(TransientEngineError, match="said 500"):
             await connect(url)
 
 

@@ -90,7 +90,7 @@ class OpenAIEngine:
             TransientEngineError: It cannot be reached, or does not answer yet.
         """
         base = _base(url)
-        async with new_client(options.token) as client:
+        async with new_client(options.token, 0) as client:  # a server that fails on a page may hang up after it
             server = await find_server(client, base, options.token, options.model)
             told = await describe_server(client, base, options.token, server)
             name = options.tokenizer or server.model
@@ -169,7 +169,9 @@ class OpenAIEngine:
             body = to_ollama(body, neutral)
         elif self._server.kind == TRANSFORMERS:
             # Without `do_sample` it is greedy at any temperature, unless the model's own generation_config has it.
-            settings = {**neutral, "do_sample": body["temperature"] > 0}
+            # In continuous batching there is no end of the turn but what is named here.
+            ends = self.tokenizer.eos_token_id
+            settings = {**neutral, "do_sample": body["temperature"] > 0, "eos_token_id": ends}
             body = {**body, "generation_config": json.dumps(settings)}
         else:
             body = {**body, **neutral}

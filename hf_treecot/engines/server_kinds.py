@@ -96,7 +96,7 @@ async def find_server(
         TransientEngineError: It cannot be reached, or does not answer yet.
     """
     try:
-        models = await _models(client, url, token)
+        models = await _models(client, url, token, wanted)
     except InvalidInputError:
         if must_list or wanted is None:
             raise
@@ -191,11 +191,13 @@ async def _tell(client: httpx.AsyncClient, url: str, token: str | None, body: An
     return info if isinstance(info, dict) else {}
 
 
-async def _models(client: httpx.AsyncClient, url: str, token: str | None) -> dict[str, dict]:
+async def _models(client: httpx.AsyncClient, url: str, token: str | None, wanted: str | None) -> dict[str, dict]:
     try:
         answer = await ask_json(client, "GET", f"{url}/v1/models", token)
         return {model["id"]: model for model in answer["data"] or ()}
     except TransientEngineError as error:
+        if error.status == 500 and wanted is not None:  # transformers serve lists a cache, and may have none
+            return {}
         if error.status is None or error.status >= 400:  # an answer that is not JSON is that of another server
             raise
     except EngineError as error:
