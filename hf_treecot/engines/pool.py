@@ -180,11 +180,11 @@ class EnginePool:
 
     async def _ask_within(self, replica: Replica, request: Request) -> Completion | None:
         """None if the server had no room for all that ran there: half as many will, and the request is asked anew."""
-        limit = max(replica.slots.limit, replica.slots.taken)
+        limit, alone = replica.slots.limit, replica.slots.taken == 1
         try:
             return await self._ask(replica, request)
         except OverloadedError as error:
-            if limit == 1:  # it is not the number of requests
+            if limit == 1 and alone:  # it is not the number of requests
                 self._note_failure(replica, error)
                 raise
             if replica.slots.shrink(limit // 2):
