@@ -558,6 +558,14 @@ def test_openai_finish_reasons(choice, reason):
     assert _finish_reason(choice) == reason
 
 
+@pytest.mark.parametrize(("kind", "all_told", "reason"), [
+    ("llamacpp", True, "eos"), ("llamacpp", False, "stop"), ("transformers", False, "eos"), ("ollama", True, "stop"),
+])  # fmt: skip
+def test_how_it_is_known_that_a_turn_ended(kind, all_told, reason):
+    assert _finish_reason({"finish_reason": "stop"}, kind, all_told) == reason
+    assert _finish_reason({"finish_reason": "length"}, kind, all_told) == "length"
+
+
 def test_the_first_token_that_servers_add_is_not_sent_twice():
     tokenizer = build_tokenizer(["one two"] * 100, [], 256)
     messages = [{"role": "user", "content": "one"}]

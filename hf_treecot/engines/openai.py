@@ -32,6 +32,7 @@ from .server import (
 )
 from .server_kinds import (
     DEFAULT_SLOTS,
+    LLAMA_CPP,
     MANY_SLOTS,
     OLLAMA,
     OWN_NAMES,
@@ -184,7 +185,7 @@ class OpenAIEngine:
         pieces = log_probabilities.get("tokens") or [entry["token"] for entry in content]
         return read_completion(
             choice["text"],
-            _finish_reason(choice),
+            _finish_reason(choice, self._server.kind, len(values) == usage["completion_tokens"]),
             pieces,
             request,
             # Ollama leaves it out if it had all of them in its cache.
@@ -202,12 +203,17 @@ def _base(url: str) -> str:
     return url.removesuffix("/v1")
 
 
-def _finish_reason(choice: dict[str, Any]) -> str:
-    """Whether the turn ended is told by vLLM (`stop_reason`) and SGLang (`matched_stop`): no stop string then."""
+def _finish_reason(choice: dict[str, Any], kind: str = "", all_told: bool = False) -> str:
+    """
+    Whether the turn ended is told by vLLM (`stop_reason`) and SGLang (`matched_stop`): no stop string then. llama.cpp
+    leaves the tokens of a stop string out of its log-probabilities, transformers serve leaves it in the text.
+    """
     if choice["finish_reason"] not in ("stop", "length"):
         raise KeyError(choice["finish_reason"])
     if choice["finish_reason"] == "length":
         return "length"
+    if kind == TRANSFORMERS or (kind == LLAMA_CPP and all_told):
+        return "eos"  # if there is no stop string in the text
     told = [choice[key] for key in ("stop_reason", "matched_stop") if key in choice]
     return "eos" if told and not isinstance(told[0], str) else "stop"
 

@@ -120,6 +120,8 @@ def make_app(
         finally:
             state.running -= 1
         answer = _answer(completion, wanted, kind, length, asked)
+        if server == "llamacpp":
+            _as_llama_cpp(answer["choices"][0])
         if server in ("transformers", "lmstudio"):  # they tell no more than that
             answer["choices"][0] = {name: answer["choices"][0][name] for name in ("index", "text", "finish_reason")}
         return JSONResponse(answer)
@@ -191,6 +193,13 @@ def _chat_answer(completion, length: int, asked: dict) -> dict:
         "id": "chatcmpl-1", "object": "chat.completion", "created": 0, "model": asked["model"],
         "choices": [{"index": 0, "message": message, "finish_reason": reason, "logprobs": None}], "usage": usage,
     }  # fmt: skip
+
+
+def _as_llama_cpp(choice: dict) -> None:
+    """It tells the tokens one by one, without those of a stop string, and not why it stopped."""
+    logprobs, stop = choice["logprobs"], choice.pop("stop_reason")
+    told = list(zip(logprobs["tokens"], logprobs["token_logprobs"], strict=True))[: -1 if stop else None]
+    choice["logprobs"] = {"content": [{"token": token, "logprob": value} for token, value in told]}
 
 
 def _body(message: str, kind: str, status: int) -> dict:
