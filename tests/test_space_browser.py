@@ -228,20 +228,16 @@ def test_a_source_that_is_none_gets_a_message(visit, space):
     (space.directory / "EMPTY").mkdir(exist_ok=True)
     write_run(space.directory / "NO TREES", [])
     visitor = visit()
-    visitor.tab("Explore")
     page = visitor.page
-    page.get_by_role("button", name="Source, filters, order").click()
     for path, message in (
         ("/nowhere", "does not exist"),
         (space.directory / "EMPTY", "is not a run"),
         (space.directory / "NO TREES", "has no trees"),
     ):
-        page.locator("#source").locator("textarea, input").first.fill(str(path))
-        page.locator("#open").click()
+        visitor.open_source(path)
         expect(page.get_by_role("alert")).to_contain_text(message)
         expect(page.locator("#problem-list .tree-row").first).to_be_visible()  # what was open stays open
-    page.locator("#source").locator("textarea, input").first.fill("examples")
-    page.locator("#open").click()
+    visitor.open_source("examples")
     expect(page.get_by_role("alert")).to_have_count(0)
     expect(page.locator("#place")).to_contain_text(re.compile(r"^\s*1\d of 1\d trees"))
 

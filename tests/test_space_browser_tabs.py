@@ -38,7 +38,7 @@ def test_judgements_are_there_after_the_tab_is_closed(visit, space):
     expect(page.locator("#judge-item")).to_contain_text("Thought 1")
     page.keyboard.press("r")
     expect(page.locator("#judge-item")).to_contain_text("Thought 2")
-    expect(page.locator("#judge-standing")).to_contain_text("accepted 1 and rejected 1")
+    expect(page.locator("#judge-standing")).to_contain_text("2 of 3 judged · you accepted 1 and rejected 1")
     assert judged(space, ann) == {"well done": "accept", "": "reject"}
     page.keyboard.press("c")
     page.keyboard.type("a draft about arrows")  # its letters are no shortcuts
@@ -148,10 +148,7 @@ def test_on_a_public_space_visitors_are_strangers(browser, space):
     assert len(people) == 2
     assert sorted(len(log.of(person)) for person in people) == [0, 1]
     page = visitors[0].page
-    visitors[0].tab("Explore")
-    page.get_by_role("button", name="Source, filters, order").click()
-    page.locator("#source").locator("textarea, input").first.fill(str(space.directory))
-    page.locator("#open").click()
+    visitors[0].open_source(space.directory)
     expect(page.get_by_role("alert")).to_contain_text("give user/name")
     visitors[0].tab("Talk")
     assert page.locator("#question textarea").get_attribute("maxlength") == "1000"

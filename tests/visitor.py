@@ -138,6 +138,16 @@ class Visitor:
         expect(self.page.locator("#problem-title")).to_contain_text(first.locator(".row-problem").inner_text()[:20])
         expect(self.page.locator("#tree .card").first).to_be_attached()
 
+    def open_source(self, source):
+        """Open another run or dataset."""
+        self.tab("Explore")
+        box = self.page.locator("#source").locator("textarea, input").first
+        if not box.is_visible():
+            self.page.get_by_role("button", name="Source, filters, order").click()
+            self.page.wait_for_timeout(SETTLING)
+        box.fill(str(source))
+        self.page.locator("#open").click()
+
     def name_self(self, name=None):
         """Say who one is; without a name, somebody new."""
         name = name or f"Ann {uuid.uuid4().hex[:8]}"

@@ -104,6 +104,11 @@ class JudgementLog:
         self.add(Judgement(last.item, UNDO, annotator, tree_id=last.tree_id))
         return last
 
+    @property
+    def annotators(self) -> list[str]:
+        """Who has said something that stands."""
+        return [annotator for annotator, events in list(self._standing.items()) if events]
+
     def of(self, annotator: str) -> dict[str, Judgement]:
         """What stands of one annotator, by item."""
         return {event.item: event for event in self._standing[annotator]}

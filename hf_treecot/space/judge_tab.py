@@ -1,7 +1,8 @@
 """The Judge tab: accept, reject or comment on a chain or a pair, one after the other."""
 
 import secrets
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import gradio as gr
 
@@ -14,132 +15,183 @@ from .judging import (
     LONGEST_COMMENT,
     LONGEST_NAME,
     Item,
+    agreement_html,
     annotator,
     find,
+    progress_html,
 )
 from .rendering import alert_html
+from .tree_index import TreeIndex
 from .workspace import PRIVATE, Workspace
 
 
 HELP = (
-    "What the Explore tab lists is judged. Keys: <kbd>a</kbd> accept, <kbd>r</kbd> reject, <kbd>u</kbd> undo, "
-    "<kbd>n</kbd> next, <kbd>p</kbd> previous, <kbd>c</kbd> comment. Everything is saved at once."
+    "What the Explore tab lists is judged, and everything is saved at once. Keys: <kbd>a</kbd> accept, <kbd>r</kbd> "
+    "reject, <kbd>u</kbd> undo, <kbd>n</kbd> next, <kbd>p</kbd> previous, <kbd>c</kbd> comment."
 )
 NOTHING_LEFT = "Nothing is left to judge here: filter differently in Explore, or choose the other kind."
+NO_NAME = "Say who you are first: your name is kept with what you say."
+VERDICTS = {"accept": "accept", "reject": "reject", "comment": "none"}  # of the buttons
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The tab's components: who judges and what, what is shown, the buttons by name, and where one is."""
+
+    who: list[gr.components.Component]
+    where: list[gr.components.Component]
+    outputs: list[gr.components.Component]
+    comment: gr.Textbox
+    identity: gr.Textbox
+    place: gr.State
+    buttons: dict[str, gr.Button]
 
 
 def judge_tab(demo: gr.Blocks, workspace: Workspace, explore: Explore, memory: gr.BrowserState) -> None:
     """Lay out the tab and wire it."""
+    judge = _layout(explore, memory)
+    _wire(demo, judge, Handlers(workspace, len(judge.outputs)))
+
+
+def _layout(explore: Explore, memory: gr.BrowserState) -> Judge:
     place = gr.State(None)
     with gr.Column(elem_id="judge-panel"):
         gr.HTML(f'<p class="note">{HELP}</p>')
         with gr.Row():
-            name = gr.Textbox(label="Your name", max_length=LONGEST_NAME, elem_id="judge-name", scale=1)
+            name = gr.Textbox(label="Your name", max_length=LONGEST_NAME, elem_id="judge-name", min_width=160)
             kind = gr.Radio(list(KINDS), value=KINDS[0], label="What to judge", elem_id="judge-kind", scale=2)
-            again = gr.Checkbox(False, label="Also what I have judged already", elem_id="judge-again", scale=1)
-        alert = gr.HTML()
-        shown = gr.HTML(elem_id="judge-item")
+            again = gr.Checkbox(False, label="Also what I have judged already", elem_id="judge-again", min_width=160)
         standing = gr.HTML(elem_id="judge-standing")
+        alert = gr.HTML(elem_id="judge-alert")
+        shown = gr.HTML(elem_id="judge-item")
+        with gr.Row(elem_id="judge-buttons"):
+            names = {
+                "accept": ("Accept (a)", "primary"), "reject": ("Reject (r)", "stop"),
+                "comment": ("Comment only", "secondary"), "undo": ("Undo (u)", "secondary"),
+                "previous": ("Previous (p)", "secondary"), "next": ("Next (n)", "secondary"),
+            }  # fmt: skip
+            ids = {"comment": "judge-comment-only"}
+            buttons = {
+                name: gr.Button(text, variant=variant, min_width=90, elem_id=ids.get(name, f"judge-{name}"))
+                for name, (text, variant) in names.items()
+            }
         comment = gr.Textbox(label="Comment (c)", max_length=LONGEST_COMMENT, lines=2, elem_id="judge-comment")
         # Which item that is, also while the tab is not in sight: drafts are kept by it.
         identity = gr.Textbox(visible=False)
-        with gr.Row():
-            accept = gr.Button("Accept (a)", variant="primary", min_width=80, elem_id="judge-accept")
-            reject = gr.Button("Reject (r)", variant="stop", min_width=80, elem_id="judge-reject")
-            only_comment = gr.Button("Comment only", min_width=80, elem_id="judge-comment-only")
-            undo = gr.Button("Undo (u)", min_width=80, elem_id="judge-undo")
-            previous = gr.Button("Previous (p)", min_width=80, elem_id="judge-previous")
-            following = gr.Button("Next (n)", min_width=80, elem_id="judge-next")
-
     outputs = [alert, shown, standing, comment, identity, place]
-    who = [name, memory]
     where = [explore.opened, kind, again, *explore.query]
+    return Judge([name, memory], where, outputs, comment, identity, place, buttons)
 
-    def view(item: Item | None, person: str, message: str = ""):
-        standing_now = workspace.log.of(person) if person else {}
-        judged = standing_now.get(item.item) if item else None
-        verdicts = [judgement.verdict for judgement in standing_now.values()]
-        status = f"you accepted {verdicts.count('accept')} and rejected {verdicts.count('reject')}"
-        if judged and judged.verdict != "none":
-            status += f" · this one: {judged.verdict}ed"
+
+@dataclass(frozen=True)
+class Handlers:
+    """
+    What happens; every handler gives the values of all outputs.
+
+    Args:
+        workspace ([`Workspace`]): Where judgements go.
+        count (`int`): Outputs.
+    """
+
+    workspace: Workspace
+    count: int
+
+    def only(self, message: str) -> list[Any]:
+        """A message, and all else as it is."""
+        return [alert_html(message), *[gr.skip()] * (self.count - 1)]
+
+    def person(self, name: str | None, memory: dict | None) -> str:
+        """Who judges."""
+        key = memory.get("key", "") if isinstance(memory, dict) else ""
+        return annotator(name or "", str(key), self.workspace.public)
+
+    def listed(self, source: str, query: tuple) -> tuple[TreeIndex, list[int]]:
+        """A dataset, and the rows that Explore lists."""
+        index = self.workspace.open(source)
+        return index, index.find(query_of(*query))["row"].to_pylist()
+
+    def view(self, item: Item | None, person: str, source: str, kind: str, query: tuple, message: str = "") -> tuple:
+        """An item, or a message that there is none, and how far one is."""
+        log = self.workspace.log
+        standing = log.of(person) if person else {}
+        judged = standing.get(item.item) if item else None
+        status = progress_html(*self.listed(source, query), kind, standing, item) if source else ""
+        others = "" if self.workspace.public else agreement_html(log)
         return (
             alert_html(message or ("" if item else NOTHING_LEFT)),
             item.html if item else "",
-            f'<p class="note" role="status">{status}</p>',
+            status + others,
             judged.comment if judged else "",
             item.item if item else "",
             replace(item, html="") if item else None,
         )
 
-    def person_of(name_value, memory_value) -> str:
-        key = memory_value.get("key", "") if isinstance(memory_value, dict) else ""
-        return annotator(name_value or "", str(key), workspace.public)
-
-    def step(direction, start, person, source, kind_value, again_value, *query):
+    def step(self, by: int, start: Item | None, person: str, source: str, kind: str, again: bool, *query) -> Any:
+        """The next item (`by=1`) or the one before (`by=-1`)."""
         if not source:
-            return view(None, person, "Open a dataset in the Explore tab first.")
-        index = workspace.open(source)
-        rows = index.find(query_of(*query))["row"].to_pylist()
-        judged = workspace.log.of(person) if person and not again_value else {}
+            return self.view(None, person, source, kind, query, "Open a dataset in the Explore tab first.")
+        judged = self.workspace.log.of(person) if person and not again else {}
         # Going back shows what was judged: that is what one goes back for.
-        item = find(index, rows, kind_value, start, direction, lambda i: direction < 0 or i.item not in judged)
-        if item is None and start is not None and direction < 0:
-            return [gr.skip()] * len(outputs)
-        return view(item, person)
+        found = find(*self.listed(source, query), kind, start, by, lambda i: by < 0 or i.item not in judged)
+        if found is None and start is not None and by < 0:
+            return [gr.skip()] * self.count
+        return self.view(found, person, source, kind, query)
 
-    def begin(name_value, memory_value, *where_values):
-        return step(1, None, person_of(name_value, memory_value), *where_values)
+    def say(self, verdict: str, start: Item | None, text: str, person: str, *where) -> Any:
+        """Keep a verdict, and go on."""
+        if not person or start is None:
+            return self.only(NOTHING_LEFT if person else NO_NAME)
+        judgement = Judgement(start.item, verdict, person, str(text or "")[:LONGEST_COMMENT], start.tree_id)
+        try:
+            self.workspace.log.add(judgement)
+        except (OSError, InvalidInputError) as error:
+            return self.only(f"This could not be saved ({error}): free some space and judge it again.")
+        return self.step(1, start, person, *where)
 
-    def move(direction):
-        def handler(start, name_value, memory_value, *where_values):
-            return step(direction, start, person_of(name_value, memory_value), *where_values)
-
-        return handler
-
-    def judge(verdict):
-        def handler(start, text, name_value, memory_value, *where_values):
-            person = person_of(name_value, memory_value)
-            stay = [gr.skip()] * (len(outputs) - 1)
-            if not person:
-                return [alert_html("Say who you are first: your name is kept with what you say."), *stay]
-            if start is None:
-                return [alert_html(NOTHING_LEFT), *stay]
-            try:
-                text = str(text or "")[:LONGEST_COMMENT]
-                workspace.log.add(Judgement(start.item, verdict, person, text, start.tree_id))
-            except (OSError, InvalidInputError) as error:
-                return [alert_html(f"This could not be saved ({error}): free some space and judge it again."), *stay]
-            return step(1, start, person, *where_values)
-
-        return handler
-
-    def take_back(start, name_value, memory_value, source, kind_value, *rest):
-        person = person_of(name_value, memory_value)
-        last = workspace.log.undo(person) if person else None
+    def undo(self, start: Item | None, person: str, source: str, kind: str, _again: bool, *query) -> Any:
+        """Take the last verdict back, and show what it was about."""
+        last = self.workspace.log.undo(person) if person else None
         if last is None:
-            return [alert_html("There is nothing to undo."), *[gr.skip()] * (len(outputs) - 1)]
-        index = workspace.open(source)
-        rows = index.find(query_of(*rest[1:]))["row"].to_pylist()
-        item = find(index, rows, kind_value, start, -1, lambda i: i.item == last.item)
-        return view(item or find(index, rows, kind_value, None, 1, lambda i: i.item == last.item), person)
+            return self.only("There is nothing to undo.")
+        found = self.listed(source, query)
+        item = find(*found, kind, start, -1, lambda i: i.item == last.item)
+        item = item or find(*found, kind, None, 1, lambda i: i.item == last.item)
+        return self.view(item, person, source, kind, query)
 
-    def remember(name_value, memory_value):
-        key = memory_value.get("key") if isinstance(memory_value, dict) else ""
-        return {"name": name_value, "key": key or secrets.token_hex(16)}
 
-    draft = [comment, identity]
-    find_draft = {"fn": None, "inputs": draft, "outputs": comment, "js": "treecotDrafts.find"}
-    demo.load(lambda m: m["name"], memory, name, **PRIVATE).then(remember, who, memory, **PRIVATE)
-    named = name.change(remember, who, memory, **PRIVATE)
-    named.then(begin, [*who, *where], outputs, **PRIVATE).then(**find_draft)
-    gr.on(
-        [explore.opened.change, kind.change, again.change, *(c.change for c in explore.query)],
-        begin, [*who, *where], outputs, **PRIVATE,
-    ).then(**find_draft)  # fmt: skip
-    comment.input(None, draft, None, js="treecotDrafts.keep")
-    for button, verdict in ((accept, "accept"), (reject, "reject"), (only_comment, "none")):
-        sent = button.click(None, draft, None, js="treecotDrafts.drop")
-        sent.then(judge(verdict), [place, comment, *who, *where], outputs, **PRIVATE).then(**find_draft)
-    undo.click(take_back, [place, *who, *where], outputs, **PRIVATE)
-    previous.click(move(-1), [place, *who, *where], outputs, **PRIVATE).then(**find_draft)
-    following.click(move(1), [place, *who, *where], outputs, **PRIVATE).then(**find_draft)
+def _wire(demo: gr.Blocks, judge: Judge, act: Handlers) -> None:
+    draft = [judge.comment, judge.identity]
+    find_draft = {"fn": None, "inputs": draft, "outputs": judge.comment, "js": "treecotDrafts.find"}
+
+    def remember(name: str | None, memory: dict | None):
+        key = memory.get("key") if isinstance(memory, dict) else ""
+        return {"name": name, "key": key or secrets.token_hex(16)}
+
+    def begin(name, memory, *where):
+        return act.step(1, None, act.person(name, memory), *where)
+
+    def moved(direction: int):
+        return lambda start, name, memory, *where: act.step(direction, start, act.person(name, memory), *where)
+
+    def said(verdict: str):
+        return lambda start, text, *who: act.say(verdict, start, text, act.person(*who[:2]), *who[2:])
+
+    def undone(start, name, memory, *where):
+        return act.undo(start, act.person(name, memory), *where)
+
+    name, memory = judge.who
+    everything, outputs = [*judge.who, *judge.where], judge.outputs
+    demo.load(lambda m: m["name"], memory, name, **PRIVATE).then(remember, judge.who, memory, **PRIVATE)
+    named = name.change(remember, judge.who, memory, **PRIVATE)
+    named.then(begin, everything, outputs, **PRIVATE).then(**find_draft)
+    changes = [component.change for component in judge.where]
+    gr.on(changes, begin, everything, outputs, trigger_mode="always_last", **PRIVATE).then(**find_draft)
+    judge.comment.input(None, draft, None, js="treecotDrafts.keep")
+    for button, verdict in VERDICTS.items():
+        sent = judge.buttons[button].click(None, draft, None, js="treecotDrafts.drop")
+        inputs = [judge.place, judge.comment, *everything]
+        sent.then(said(verdict), inputs, outputs, **PRIVATE).then(**find_draft)
+    inputs = [judge.place, *everything]
+    judge.buttons["undo"].click(undone, inputs, outputs, **PRIVATE)
+    for button, direction in (("previous", -1), ("next", 1)):
+        judge.buttons[button].click(moved(direction), inputs, outputs, **PRIVATE).then(**find_draft)

@@ -2,18 +2,23 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 from huggingface_hub import CommitScheduler, snapshot_download
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from ..errors import InvalidInputError
-from ..selection.judgements import JudgementLog, item_id
-from .rendering import chain_html, pair_html, text_html
+from ..selection.judgements import Judgement, JudgementLog, item_id
+from .explore import LONGEST_GOLD
+from .rendering import chain_html, pair_html
+from .text import text_html
 from .tree_index import TreeIndex
 
 
@@ -39,7 +44,7 @@ class Item:
 def items(index: TreeIndex, row: int, kind: str) -> list[Item]:
     """What there is to judge in one tree."""
     tree = index.tree(row)
-    prompt = tree.problem.prompt
+    prompt, answer = tree.problem.prompt, " ".join(tree.problem.answer.split())
     if kind == KINDS[0]:
         chains = [(tree.render(leaf),) for leaf in tree.answers(right=True)]
     else:
@@ -48,8 +53,8 @@ def items(index: TreeIndex, row: int, kind: str) -> list[Item]:
     for number, texts in enumerate(dict.fromkeys(chains)):
         identity = item_id(prompt, *texts)
         shown = chain_html(texts[0]) if len(texts) == 1 else pair_html(*texts)
-        gold = f'<p class="note">gold answer: {escape(tree.problem.answer)}</p>'
-        html = f'<div data-item="{identity}"><h3 class="text">{text_html(prompt)}</h3>{gold}{shown}</div>'
+        gold = f'<p class="note">right: {escape(answer)}</p>' if len(answer) <= LONGEST_GOLD else ""
+        html = f'<div data-item="{identity}"><div class="problem text">{text_html(prompt)}</div>{gold}{shown}</div>'
         found.append(Item(row, number, identity, tree.tree_id, html))
     return found
 
@@ -81,6 +86,88 @@ def find(
         if len(seen) > TREES_A_STEP:
             return None
     return None
+
+
+def progress_html(
+    index: TreeIndex, rows: list[int], kind: str, standing: Mapping[str, Judgement], item: Item | None
+) -> str:
+    """
+    How far somebody is with what is listed: exactly, where it is quick to count, else by trees.
+
+    Args:
+        index ([`TreeIndex`]): The dataset.
+        rows (`list[int]`): Its trees that are listed.
+        kind (`str`): One of [`KINDS`].
+        standing (`Mapping[str, Judgement]`): What this person said, by item.
+        item ([`Item`], *optional*): What is shown.
+    """
+    said = [standing[item.item].verdict] if item and item.item in standing else []
+    this = f" · this one: {said[0]}ed" if said and said[0] != "none" else ""
+    if len(rows) > TREES_A_STEP:
+        place = f"tree {rows.index(item.row) + 1:,} of {len(rows):,}" if item and item.row in rows else ""
+        return f'<p class="note" role="status">{place}{this}</p>'
+    listed = [identity for row in rows for identity in _identities(index, row, kind)]
+    verdicts = [standing[identity].verdict for identity in listed if identity in standing]
+    done, total = len(verdicts), len(listed)
+    counted = f"you accepted {verdicts.count('accept')} and rejected {verdicts.count('reject')}"
+    return (
+        f'<div class="progress"><span role="status"><b>{done} of {total}</b> judged · {counted}{this}</span>'
+        f'<progress max="{max(1, total)}" value="{done}" aria-label="judged"></progress></div>'
+    )
+
+
+@lru_cache(maxsize=20_000)
+def _identities(index: TreeIndex, row: int, kind: str) -> tuple[str, ...]:
+    """What there is to judge in one tree, by what stands for it; nothing of a malformed one."""
+    try:
+        return tuple(found.item for found in items(index, row, kind))
+    except InvalidInputError:
+        return ()
+
+
+class Agreement(NamedTuple):
+    """
+    How far annotators agree.
+
+    Args:
+        annotators, items (`int`): Who accepted or rejected something that another one did too, and of how much.
+        share (`float`): Of all pairs of verdicts on one item, those that are the same.
+        alpha (`float`): Krippendorff's α, for two categories: 1 is perfect, 0 is chance.
+    """
+
+    annotators: int
+    items: int
+    share: float
+    alpha: float
+
+
+def agreement(log: JudgementLog) -> Agreement | None:
+    """How far all annotators agree; None where no two have judged the same."""
+    verdicts: dict[str, dict[str, str]] = {}
+    for person in log.annotators:
+        for item, event in log.of(person).items():
+            if event.verdict in ("accept", "reject"):
+                verdicts.setdefault(item, {})[person] = event.verdict
+    units = [Counter(by.values()) for by in verdicts.values() if len(by) > 1]
+    if not units:
+        return None
+    people = {person for by in verdicts.values() if len(by) > 1 for person in by}
+    total, sums = sum(unit.total() for unit in units), sum(units, Counter())
+    same = [sum(n * (n - 1) for n in unit.values()) for unit in units]
+    share = sum(same) / sum(unit.total() * (unit.total() - 1) for unit in units)
+    observed = 1 - sum(s / (unit.total() - 1) for s, unit in zip(same, units, strict=True)) / total
+    expected = 1 - sum(n * (n - 1) for n in sums.values()) / (total * (total - 1))
+    return Agreement(len(people), len(units), share, 1 - observed / expected if expected else 1.0)
+
+
+def agreement_html(log: JudgementLog) -> str:
+    """The same in a sentence; empty where there is nothing to say."""
+    if (found := agreement(log)) is None:
+        return ""
+    return (
+        f'<p class="note">{found.annotators} annotators have {found.items} items in common and agree in '
+        f"{found.share:.0%} (Krippendorff's α {found.alpha:.2f}).</p>"
+    )
 
 
 def annotator(name: str, key: str, public: bool) -> str:

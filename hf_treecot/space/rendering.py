@@ -73,6 +73,7 @@ def _parted_html(chain: str, shared: int) -> str:
         else:  # plain text: a formula may be cut in two
             here, marked = max(shared - match.start(2), 0), True
             html = f'<span class="shared">{escape(text[:here])}</span>{mark}{escape(text[here:])}'
+            html = html if here else f"{mark}{text_html(text)}"
         pieces.append(thought_html(KIND_OF_TAG[match.group(1)], html, dim))
         end = match.end()
     pieces.append(_loose(chain[end:]))
