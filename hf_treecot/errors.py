@@ -41,8 +41,16 @@ class OverloadedError(TransientEngineError):
     """A server has no room for all that it was asked at the same time. It is well: fewer requests at a time fit."""
 
 
+class RateLimitError(TransientEngineError):
+    """A server takes no more requests for a time that it tells (`retry_after`). It is well."""
+
+
 class EnginesDownError(RuntimeError):
     """No server can be used any more. It ends the build, which goes on where it was when run again."""
+
+
+class CostLimitError(EnginesDownError):
+    """A build has cost as much as it may. It goes on where it was when run again with a higher limit."""
 
 
 class ContextLengthError(EngineError):

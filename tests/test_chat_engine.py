@@ -1,7 +1,9 @@
 """The chat engine against a loopback provider of `/v1/chat/completions`, over a real socket."""
 
+import re
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from starlette.applications import Starlette
@@ -13,11 +15,15 @@ from hf_treecot.cli.engines import EngineArguments, open_engines
 from hf_treecot.engines.chat import ChatEngine
 from hf_treecot.engines.chat_models import check_provider
 from hf_treecot.engines.chat_thoughts import Question, Reply, read_prompt, split_reasoning, write_prompt
-from hf_treecot.engines.engine import Request
+from hf_treecot.engines.cost import Prices
+from hf_treecot.engines.engine import Completion, Request
 from hf_treecot.engines.openai import OpenAIEngine
+from hf_treecot.engines.pool import EnginePool, PoolConfig
+from hf_treecot.engines.rate_limits import seconds_to_wait
 from hf_treecot.engines.server import ServerOptions
 from hf_treecot.errors import (
     ContextLengthError,
+    CostLimitError,
     EngineError,
     EnginesDownError,
     InvalidInputError,
@@ -29,7 +35,7 @@ from hf_treecot.mcts.search import SearchConfig
 from hf_treecot.problems.generators import generate_problems
 from hf_treecot.selection.selector import Selector
 from hf_treecot.testing.backends import ScriptedBackend
-from hf_treecot.testing.chat import Manner, make_app
+from hf_treecot.testing.chat import Manner, RateLimit, make_app
 from hf_treecot.testing.faults import Faults
 from hf_treecot.testing.running import serve
 
@@ -66,7 +72,9 @@ def world_prompt(text):
 # How a thought is asked for
 
 
-@pytest.mark.parametrize("manner", [Manner(), IN_WORDS, Manner(strict=True), replace(IN_WORDS, has_stop_reason=True)])
+@pytest.mark.parametrize(
+    "manner", [Manner(), IN_WORDS, Manner(strict=True), Manner(repeats=True), replace(IN_WORDS, has_stop_reason=True)]
+)
 @pytest.mark.parametrize("request_", [REQUEST, ANSWER], ids=["thinking", "answer"])
 async def test_the_same_thought_continued_and_in_words(manner, request_):
     async with connected(manner) as (engine, state):
@@ -131,6 +139,16 @@ def test_a_closing_tag_that_may_be_missing():
     assert read("<thinking>four and", "length").finish_reason == "length"
     assert read("", "length", reasoning="hm").finish_reason == "length"  # it could have gone on reasoning for ever
     assert read("four and", "length") is None
+
+
+def test_a_thought_of_any_kind():
+    stop = ("</thinking>", "</answer>")
+    question = Question.about(CHAT, "<thinking>four</thinking>\n", stop)
+    assert "in a tag of its kind (<thinking>, <answer>)" in question.messages[-1]["content"]
+    read = partial(question.read, has_stop=True)
+    assert read(Reply("<answer>4", "", "stop", 9, 5)).text == "<answer>4"
+    assert read(Reply("So: <answer>4</answer>.", "", "stop", 9, 5)).text == "<answer>4"
+    assert read(Reply("<aside>4</aside>", "", "stop", 9, 5)) is None
 
 
 @pytest.mark.parametrize("text", ["Firstly, let me see. Two", "firstly, let me see. Two", "Two"])
@@ -228,14 +246,14 @@ def test_reasoning_within_the_text(text, expected):
 # Faults
 
 
-async def build(engine, output_dir, count, **search):
+async def build(engine, output_dir, count, max_cost=None, **search):
     config = SearchConfig(
         num_simulations=3, min_right=1, max_right=2, give_up_factor=1, max_new_tokens=40, max_depth=6, **search
     )
     return await build_trees(
         list(generate_problems("letters", count, seed=3)), [load_pattern("double_check")],
         {"generator": engine, "critic": engine}, verify_inline, Selector(str.split), output_dir,
-        BuildConfig(config, seed=5, trees_in_flight=8, show_progress=False),
+        BuildConfig(config, seed=5, trees_in_flight=8, show_progress=False, max_cost=max_cost),
     )  # fmt: skip
 
 
@@ -274,7 +292,7 @@ async def test_a_malformed_thought_is_asked_for_twice_more_and_counted(kind, tmp
 async def test_a_content_filter_ends_its_chain_alone(tmp_path):
     async with connected(faults=(faults := Faults(kinds=("filtered",)))) as (engine, _):
         faults.rate = 0.2
-        report = await build(engine, tmp_path, 8)
+        report = await build(engine, tmp_path, 3)
     assert report.failures == {}
     refused = [node for tree in load_trees(tmp_path) for node in tree.nodes if node.dead_end == "refused"]
     assert refused
@@ -440,3 +458,125 @@ async def test_a_provider_through_the_hubs_router(monkeypatch):
 async def test_the_engine_of_completions_says_that_a_server_has_chat_alone():
     with serve(make_app(BACKEND)) as url, pytest.raises(InvalidInputError, match="or engine to chat"):
         await OpenAIEngine.connect(url, ServerOptions(), BACKEND.tokenizer)
+
+
+# Rate limits
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, 0),
+        ({"retry-after": "7"}, 7),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after": "soon"}, 0),
+        ({"retry-after": "999999999"}, 86_400),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m1.5s"}, 361.5),
+        ({"x-ratelimit-remaining-requests": "1", "x-ratelimit-reset-requests": "6m1.5s"}, 0),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "20ms"}, 0.02),
+        ({"ratelimit-remaining": "0", "ratelimit-reset": "12"}, 12),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(10**9)}, 0),  # long ago
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "4102444800000"}, 86_400),  # far away
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"retry-after": "Wed, 21 Oct 2099 07:28:00 GMT"}, 86_400),
+    ],
+)
+def test_how_long_a_server_asks_to_be_left_alone(headers, seconds):
+    assert seconds_to_wait(headers) == pytest.approx(seconds)
+
+
+def served(url, **options):
+    return EngineArguments(engine="chat", servers=[url], tokenizer="starter", start_timeout=0.0, **options)
+
+
+async def test_a_rate_limit_costs_time_and_nothing_else(tmp_path):
+    app = make_app(BACKEND, rate_limit=RateLimit(20, 0.05))
+    with serve(app) as url:
+        async with open_engines(served(url, max_concurrent_requests=32, max_attempts=1)) as engines:
+            report = await build(engines["generator"], tmp_path, 2)
+            assert engines["generator"].replicas[0].failures == 0
+    assert (report.failures, report.trees) == ({}, 2)
+    # Requests that run when the last one is taken may be refused; after that nobody asks until there are more.
+    assert app.state.limited < len(app.state.bodies) / 2
+
+
+async def test_a_limit_that_lasts_too_long_ends_the_build():
+    async with connected() as (engine, _):
+        pass
+    late = JSONResponse({"error": "Rate limit reached"}, 429, {"retry-after": "4000"})
+    async with answering(late) as engine:
+
+        async def connect(url, tokenizer):
+            return engine
+
+        pool = await EnginePool.connect(["a"], connect, PoolConfig(start_timeout=0.0))
+        with pytest.raises(EnginesDownError, match=r"it takes no request for \d+ s more; run the same command again"):
+            await pool.generate(REQUEST)
+        await pool.close()
+
+
+# Costs
+
+
+async def test_costs_are_those_of_the_provider_and_end_a_build_that_can_go_on(tmp_path):
+    prices = {"prompt_price": 2.0, "completion_price": 10.0}
+    app = make_app(
+        BACKEND, manner=replace(IN_WORDS, has_stop_reason=True), faults=(faults := Faults(kinds=("no_tag",)))
+    )
+
+    def billed():
+        return (2.0 * app.state.prompt_tokens + 10.0 * app.state.tokens) / 1e6
+
+    with serve(app) as url:
+        async with open_engines(served(url, **prices)) as engines:
+            faults.rate, start = 0.2, billed()
+            for limit in (0.004, 0.008):
+                with pytest.raises(CostLimitError, match=f"max_cost={limit:g} is reached .*raise it to go on"):
+                    await build(engines["generator"], tmp_path, 12, max_cost=limit)
+                assert limit <= billed() - start < limit + 0.002  # some thoughts, and what was malformed
+            report = await build(engines["generator"], tmp_path, 12)
+    assert (report.trees, report.failures) == (12, {})
+    assert report.replayed > 0
+    assert report.cost == pytest.approx(billed() - start)  # to the token, malformed replies and all
+    assert report.cost == pytest.approx(Prices(2.0, 10.0).of(Completion("", "", *(
+        report.statistics[name] for name in ("prompt_tokens", "generated_tokens")
+    ))))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"prompt_price": 1.0}, "one of two prices is missing: set both"),
+        ({"prompt_price": -1.0, "completion_price": 0.0}, "prompt_price=-1.0 is out of range"),
+        (
+            {"engine": "local", "servers": [], "prompt_price": 1.0, "completion_price": 1.0},
+            "prices are given but engine",
+        ),
+    ],
+)
+async def test_bad_prices(change, message):
+    with pytest.raises(InvalidInputError, match=message):
+        async with open_engines(replace(served("http://127.0.0.1:9"), **change)):
+            pass
+
+
+def test_the_command_knows_what_it_will_cost_and_stops_in_time(tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    common = (
+        "--problems letters --num_problems 6 --num_simulations 3 --min_right 1 --max_right 2 --give_up_factor 1 "
+        "--max_new_tokens 40 --max_depth 6 --output_dir run --engine chat --tokenizer starter"
+    ).split()
+    prices = "--prompt_price 2 --completion_price 10".split()
+    with serve(make_app(BACKEND)) as url:
+        result = run("build", *common, "--servers", url, "--max_cost", "1")
+        assert result.returncode == 2
+        assert "max_cost=1.0 cannot be kept without prices" in result.stderr
+        result = run("build", *common, *prices, "--servers", url, "--dry-run", "--dry_run_problems", "6")
+        assert (result.returncode, "(the sample has cost 0.0" in result.stdout) == (0, True)
+        cost = float(re.search(r"cost: ([\d.]+) ", result.stdout)[1])
+        result = run("build", *common, *prices, "--servers", url, "--max_cost", "0.001")
+        assert (result.returncode, "run the same command again" in result.stderr) == (3, True)
+        result = run("build", *common, *prices, "--servers", url)
+    assert result.returncode == 0
+    assert float(re.search(r"cost\s+│\s+([\d.]+)", result.stdout)[1]) == pytest.approx(cost, abs=0.011)

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from ..base import Problem
+from ..engines.cost import CostLimit
 from ..engines.engine import Engine
 from ..engines.journal import Journal, JournaledEngine
 from ..errors import EngineError, EnginesDownError, InvalidInputError, VerifierError
@@ -55,6 +56,7 @@ class BuildReport:
         seconds (`float`): Wall time of this run.
         journal_seconds (`float`): Part of it spent in the journal.
         asked, replayed (`int`): Requests that the engines were asked, and that came from the journal.
+        cost (`float`): Of all requests of the run, earlier ones included, where prices are given.
     """
 
     trees: int = 0
@@ -71,6 +73,7 @@ class BuildReport:
     journal_seconds: float = 0.0
     asked: int = 0
     replayed: int = 0
+    cost: float = 0.0
 
     def count(self, statistics: Mapping[str, int]) -> None:
         """Add a tree's statistics."""
@@ -90,6 +93,7 @@ class BuildConfig:
         search ([`SearchConfig`]): How every tree is searched.
         seed (`int`): With the problem's id, the seed of its tree.
         trees_in_flight (`int`): Trees that grow at the same time; does not change the trees.
+        max_cost (`float`, *optional*): No request is begun once the run has cost so much.
         show_progress (`bool`): Draw a progress bar.
     """
 
@@ -97,10 +101,13 @@ class BuildConfig:
     seed: int = 0
     trees_in_flight: int = 32
     show_progress: bool = True
+    max_cost: float | None = None
 
     def __post_init__(self):
         if self.trees_in_flight < 1:
             raise InvalidInputError(f"trees_in_flight={self.trees_in_flight} is out of range: it must be at least 1")
+        if self.max_cost is not None and not self.max_cost > 0:
+            raise InvalidInputError(f"max_cost={self.max_cost} is out of range: it must be above 0")
 
 
 async def build_trees(
@@ -129,6 +136,7 @@ async def build_trees(
 
     Raises:
         InvalidInputError: Two problems have one id, a verifier does not exist, or the directory holds another run.
+        EnginesDownError: There are no servers any more, or no more may be spent.
     """
     check_unique(problems)
     run = describe_run(problems, patterns, engines, config)
@@ -138,7 +146,8 @@ async def build_trees(
     with locked(output_dir):
         journal = Journal(output_dir / "journal.sqlite")
         try:
-            journaled = {role: JournaledEngine(engine, journal) for role, engine in engines.items()}
+            limited = CostLimit(journal, config.max_cost).request
+            journaled = {role: JournaledEngine(engine, journal, limited) for role, engine in engines.items()}
             build = _Build(patterns, journaled, verify, config, journal, report, run)
             await build.grow(problems)
             records = (record for p in problems if (record := journal.find_tree(p.problem_id)) is not None)
@@ -146,7 +155,7 @@ async def build_trees(
         finally:
             journal.close()
     report.seconds, report.journal_seconds = time.perf_counter() - started, journal.seconds
-    report.asked, report.replayed = journal.asked, journal.replayed
+    report.asked, report.replayed, report.cost = journal.asked, journal.replayed, journal.cost
     write_report(report, output_dir)
     return report
 

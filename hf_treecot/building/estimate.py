@@ -33,7 +33,8 @@ class Estimate:
         requests, prompt_tokens, generated_tokens (`float`): Sums over the build.
         margins (`dict[str, float]`): How far off each of them may be, either way, in 9 of 10 cases.
         seconds (`float`): Time, with the sample's engines and as many trees in flight.
-        cost (`float`, *optional*): What that time costs.
+        cost (`float`, *optional*): What that time costs, and what the tokens do.
+        sample_cost (`float`): What the tokens of the sample have cost.
     """
 
     problems: int
@@ -44,6 +45,7 @@ class Estimate:
     margins: dict[str, float]
     seconds: float
     cost: float | None = None
+    sample_cost: float = 0.0
 
 
 class MeteredEngine:
@@ -52,11 +54,13 @@ class MeteredEngine:
     def __init__(self, engine: Engine):
         self.engine, self.identity, self.render_chat = engine, engine.identity, engine.render_chat
         self.written: list[tuple[float, int]] = []
+        self.cost = 0.0
 
     async def generate(self, request: Request) -> Completion:
         """Write one thought; see [`Engine.generate`]."""
         completion = await self.engine.generate(request)
         self.written.append((time.monotonic(), completion.tokens))
+        self.cost += completion.cost
         return completion
 
 
@@ -67,6 +71,7 @@ def estimate(
     finished: float,
     num_problems: int,
     price_per_hour: float | None = None,
+    sample_cost: float = 0.0,
 ) -> Estimate:
     """
     Estimate a build from the trees of a sample.
@@ -77,6 +82,7 @@ def estimate(
         started, finished (`float`): When the sample was, by the same clock.
         num_problems (`int`): Problems of the build.
         price_per_hour (`float`, *optional*): What all engines together cost in an hour.
+        sample_cost (`float`): What the tokens of the sample have cost.
 
     Raises:
         InvalidInputError: The sample has no trees.
@@ -94,8 +100,11 @@ def estimate(
     # At the end of a build fewer trees grow at the same time than at its beginning: that part happens once.
     tail = max(0.0, finished - started - tokens / rate)
     seconds = totals["generated_tokens"] / rate + tail
-    cost = None if price_per_hour is None else price_per_hour * seconds / 3600
-    return Estimate(num_problems, len(trees), **totals, margins=margins, seconds=seconds, cost=cost)
+    cost = (price_per_hour or 0.0) * seconds / 3600 + sample_cost * num_problems / len(trees)
+    cost = cost if price_per_hour or sample_cost else None
+    return Estimate(
+        num_problems, len(trees), **totals, margins=margins, seconds=seconds, cost=cost, sample_cost=sample_cost
+    )
 
 
 def _full_rate(written: Sequence[tuple[float, int]], started: float) -> float:
@@ -117,7 +126,8 @@ def describe(estimate: Estimate) -> list[str]:
         lines.append(f"  {label}: {total:,.0f} (± {margin:,.0f} in 9 of 10 cases)")
     lines.append(f"  hours: {estimate.seconds / 3600:.2f}")
     if estimate.cost is not None:
-        lines.append(f"  cost: {estimate.cost:,.2f}")
+        sample = f" (the sample has cost {estimate.sample_cost:,.2f})" if estimate.sample_cost else ""
+        lines.append(f"  cost: {estimate.cost:,.2f}{sample}")
     return lines
 
 

@@ -30,7 +30,7 @@ from ..selection.judgements import Judgements, load_judgements
 from ..selection.selector import SelectionConfig, Selector
 from ..verifiers import load_verifier
 from ..verifiers.worker import VerifierPool
-from .engines import EngineArguments, open_engines, room_for_requests
+from .engines import EngineArguments, open_engines, prices_of, room_for_requests
 from .parser import parse, run
 
 
@@ -100,6 +100,10 @@ class BuildArguments:
     price_per_hour: float | None = field(
         default=None, metadata={"help": "What all engines together cost in an hour, for the estimate."}
     )
+    max_cost: float | None = field(
+        default=None,
+        metadata={"help": "Stop when the run's tokens have cost so much, by the prices given; to go on, give more."},
+    )
 
     def __post_init__(self):
         if self.price_per_hour is not None and not self.price_per_hour > 0:
@@ -168,8 +172,15 @@ async def build(settings: BuildSettings, problems: list[Problem] | None = None) 
     """Everything that can be checked is checked before a model is loaded. Problems may be given, instead of read."""
     arguments = settings.build
     config = BuildConfig(
-        settings.search, arguments.seed, 32 if arguments.trees_in_flight is None else arguments.trees_in_flight
+        settings.search,
+        arguments.seed,
+        32 if arguments.trees_in_flight is None else arguments.trees_in_flight,
+        max_cost=arguments.max_cost,
     )
+    if arguments.max_cost is not None and prices_of(settings.engines, "generator") is None:
+        raise InvalidInputError(
+            f"max_cost={arguments.max_cost} cannot be kept without prices: set prompt_price and completion_price"
+        )
     judgements = load_judgements(arguments.judgements) if arguments.judgements else Judgements()
     patterns = [load_pattern(name) for name in arguments.patterns]
     pool = VerifierPool(time_limit=arguments.verifier_time_limit)
@@ -200,7 +211,8 @@ async def grow_sample(arguments, problems, patterns, engines, verify, selector, 
         await build_trees(sample, patterns, by_role, verify, selector, Path(directory) / "run", config)
         finished, trees = time.monotonic(), list(load_trees(Path(directory) / "run"))
     written = [entry for engine in metered.values() for entry in engine.written]
-    return estimate(trees, written, started, finished, len(problems), arguments.price_per_hour)
+    cost = sum(engine.cost for engine in metered.values())
+    return estimate(trees, written, started, finished, len(problems), arguments.price_per_hour, cost)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import urlsplit
 
+from ..engines.cost import Prices
 from ..engines.engine import Engine
 from ..engines.pool import EnginePool, PoolConfig
 from ..engines.server import ServerOptions, check_url
@@ -94,6 +95,14 @@ class EngineArguments:
         default=None,
         metadata={"help": "For each server. Default: what it reports; else 64, or fewer where that is known."},
     )
+    prompt_price: float | None = field(
+        default=None, metadata={"help": "What a million tokens cost that the model reads, in any currency."}
+    )
+    completion_price: float | None = field(
+        default=None, metadata={"help": "What a million tokens cost that it writes; those of its reasoning are some."}
+    )
+    critic_prompt_price: float | None = field(default=None, metadata={"help": "The critic's, if it is another."})
+    critic_completion_price: float | None = field(default=None, metadata={"help": "Likewise."})
     request_timeout: float = field(default=600.0, metadata={"help": "Seconds for one request, its wait excepted."})
     max_attempts: int = field(default=8, metadata={"help": "How often a request is asked before its problem fails."})
     start_timeout: float = field(
@@ -167,6 +176,8 @@ def _check(arguments: EngineArguments) -> None:
             raise InvalidInputError(f"{name}={value!r} is unknown: use one of {', '.join(ENGINES)}")
     if arguments.thoughts not in THOUGHTS:
         raise InvalidInputError(f"thoughts={arguments.thoughts!r} is unknown: use one of {', '.join(THOUGHTS)}")
+    if any(prices_of(arguments, role) for role in TOKEN_VARIABLES) and arguments.engine == "local":
+        raise InvalidInputError("prices are given but engine=local: leave them out, or set price_per_hour")
     servers, critic_servers = _where(arguments, "generator"), _where(arguments, "critic")
     critic_engine = arguments.critic_engine or arguments.engine
     for name, provider, engine in (
@@ -270,7 +281,25 @@ async def _connect(arguments: EngineArguments, role: str, temperature: float, to
         start_timeout=arguments.start_timeout,
         max_outage=arguments.max_outage,
     )
-    return await EnginePool.connect(urls, partial(_connect_server, ServerEngine, options), config)
+    connect = partial(_connect_server, ServerEngine, options)
+    return await EnginePool.connect(urls, connect, config, prices_of(arguments, role))
+
+
+def prices_of(arguments: EngineArguments, role: str) -> Prices | None:
+    """
+    What a role's tokens cost; None if nothing is said.
+
+    Raises:
+        InvalidInputError: Only one of two prices is given, or one is below 0.
+    """
+    prices = arguments.prompt_price, arguments.completion_price
+    if role == "critic" and (arguments.critic_prompt_price, arguments.critic_completion_price) != (None, None):
+        prices = arguments.critic_prompt_price, arguments.critic_completion_price
+    if prices == (None, None):
+        return None
+    if None in prices:
+        raise InvalidInputError(f"{role}: one of two prices is missing: set both, one may be 0")
+    return Prices(*prices)
 
 
 def _token(arguments: EngineArguments, role: str) -> str | None:

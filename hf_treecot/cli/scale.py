@@ -31,7 +31,8 @@ EXECUTORS = ("local", "slurm", "ray")
 FREE = {
     "output_dir", "trees_in_flight", "max_batch_size", "verifier_time_limit", "judgements", "servers",
     "critic_servers", "server_token", "critic_token", "max_concurrent_requests", "request_timeout", "max_attempts",
-    "start_timeout", "max_outage", "dry_run", "dry_run_problems", "price_per_hour",
+    "start_timeout", "max_outage", "dry_run", "dry_run_problems", "price_per_hour", "max_cost",
+    "prompt_price", "completion_price", "critic_prompt_price", "critic_completion_price",
     *(f.name for f in fields(SelectionConfig)),
 }  # fmt: skip
 
@@ -139,7 +140,9 @@ def build(arguments: ScaleArguments, settings: BuildSettings) -> BuildReport | N
     fixed = {name: value for part in settings for name, value in asdict(part).items() if name not in FREE}
     problems = read_problems(settings.problems, settings.build.seed)
     sharding.write_problem_shards(problems, directory, arguments.num_tasks, {"settings": fixed})
-    build_step = sharding.BuildShard(directory, partial(build_shard, settings))
+    limit = settings.build.max_cost and settings.build.max_cost / arguments.num_tasks  # a task knows only its own cost
+    of_task = settings._replace(build=replace(settings.build, max_cost=limit))
+    build_step = sharding.BuildShard(directory, partial(build_shard, of_task))
     merge_step = sharding.MergeShards(directory, arguments.num_tasks, partial(make_selector, settings))
     builder = make_executor(arguments, directory, build_step, "build", arguments.num_tasks)
     sharding.forget_failures(builder, directory)

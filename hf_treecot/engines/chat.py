@@ -5,13 +5,15 @@ thought is asked for in words (`chat_thoughts`). Which of both is found out by `
 """
 
 import asyncio
+import contextlib
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ..errors import EngineError, EnginesDownError, TransientEngineError
+from ..errors import EngineError, EnginesDownError, RateLimitError, TransientEngineError
 from .chat_models import check_provider, row_tokenizer, useless
 from .chat_probes import ROOM, continues_turns, observe_seeds, takes_system_turns
 from .chat_template import in_user_turn
@@ -19,6 +21,7 @@ from .chat_thoughts import Messages, Question, Reply, read_prompt, split_reasoni
 from .engine import Completion, EngineIdentity, Request, seed_of
 from .hub_client import CLIENT_ERRORS, ServerClient, client_failure
 from .neutral_settings import OPENAI_ANYWHERE, OPENAI_SETTINGS, STANDARD, VLLM, NeutralSettings
+from .rate_limits import seconds_to_wait
 from .sampling_check import check_sampling
 from .server import ServerLimits, ServerOptions, count_tokens, new_client
 from .server_kinds import (
@@ -78,7 +81,8 @@ class ChatEngine:
         self._neutral = NeutralSettings(url, SETTINGS.get(self._server.kind, OPENAI_ANYWHERE))
         self._budget_field, self._sends_seed = "max_tokens", True
         where = {"provider": "hf-inference", "base_url": url} if "://" in url else {"provider": url}
-        self._client = ServerClient(token, limits.max_concurrent_requests, **where)
+        self.quiet_until = 0.0  # by its own word it takes no request before this moment
+        self._client = ServerClient(token, limits.max_concurrent_requests, self._note_limits, **where)
 
     @classmethod
     async def connect(cls, url: str, options: ServerOptions, tokenizer: Any = None) -> "ChatEngine":
@@ -116,18 +120,26 @@ class ChatEngine:
 
     async def _probe(self, options: ServerOptions) -> None:
         sampling = Request("", (), ROOM, options.temperature, options.top_p, 1)
+        ask = self._ask_patiently
         try:
-            self.system_in_user_turn = not await takes_system_turns(self.ask, sampling)
+            self.system_in_user_turn = not await takes_system_turns(ask, sampling)
         except TransientEngineError:
             raise
         except EngineError as error:
             raise useless(self.url, self._server, error) from None
-        seeds = await observe_seeds(self.ask, sampling)
+        seeds = await observe_seeds(ask, sampling)
         self.reasons, self.remarks["seeds"] = seeds.reasons, seeds.remark
         if options.temperature > 0 and seeds.alike and not seeds.reasons:
             await check_sampling(self.url, self)
-        continues = await continues_turns(self.ask, sampling) if options.continues is None else options.continues
+        continues = await continues_turns(ask, sampling) if options.continues is None else options.continues
         self.identity = replace(self.identity, thoughts="continued" if continues else "in_words")
+
+    async def _ask_patiently(self, *question: Any) -> Reply:
+        """What the pool does for thoughts, of which these questions are none."""
+        while True:
+            await asyncio.sleep(max(0.0, self.quiet_until - time.monotonic()))
+            with contextlib.suppress(RateLimitError):
+                return await self.ask(*question)
 
     def render_chat(self, messages: Messages) -> str:
         """The conversation as it is sent, as text, ready for the assistant's turn to be appended."""
@@ -160,7 +172,8 @@ class ChatEngine:
         thought = None
         while thought is None and len(replies) <= MOST_REPEATS:
             seed = seed_of(request.seed, len(replies)) if replies else request.seed
-            replies.append(await self.ask(question.messages, replace(request, seed=seed)))
+            ask = self._ask_patiently if replies else self.ask  # what has been answered is paid for
+            replies.append(await ask(question.messages, replace(request, seed=seed)))
             thought = question.read(replies[-1], has_stop=bool(request.stop))
         malformed = len(replies) - (thought is not None)
         return replace(
@@ -194,7 +207,7 @@ class ChatEngine:
                 return await self.ask(messages, request, continues)
             raise
         try:
-            return self._read(output, messages, request)
+            return self._read(output, messages, request, continues)
         except (TypeError, LookupError, AttributeError) as error:
             raise TransientEngineError(
                 f"server {self.url} sent an answer that is not a completion ({type(error).__name__})"
@@ -227,11 +240,14 @@ class ChatEngine:
         prompt = sum(count_tokens(self.tokenizer, message["content"]) + TURN for message in messages)
         return max(1, min(request.max_new_tokens, self.limits.max_total_tokens - prompt))
 
-    def _read(self, output: Any, messages: Messages, request: Request) -> Reply:
+    def _read(self, output: Any, messages: Messages, request: Request, continues: bool) -> Reply:
         choice = output.choices[0]
         message, reason = choice.message, _finish_reason(choice)
         told = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None) or ""
-        thought, text = split_reasoning(message.content or "")
+        content = message.content or ""
+        if continues:  # llama.cpp's server repeats what it goes on with
+            content = content.removeprefix(messages[-1]["content"])
+        thought, text = split_reasoning(content)
         cut = min((i for stop in request.stop if (i := text.find(stop)) >= 0), default=None)
         if cut is not None:
             text, reason = text[:cut], "stop"
@@ -240,10 +256,14 @@ class ChatEngine:
         usage = output.usage
         if usage is None:  # the server does not count
             asked = "".join(m["content"] for m in messages)
-            counts = count_tokens(self.tokenizer, asked), count_tokens(self.tokenizer, f"{told}{message.content}")
+            counts = count_tokens(self.tokenizer, asked), count_tokens(self.tokenizer, f"{told}{content}")
         else:
             counts = usage.prompt_tokens, usage.completion_tokens
         return Reply(text, f"{told}{thought}", reason, *counts)
+
+    def _note_limits(self, headers: Mapping[str, str]) -> None:
+        if seconds := seconds_to_wait(headers):
+            self.quiet_until = max(self.quiet_until, time.monotonic() + seconds)
 
     def _adapts(self, message: str) -> bool:
         """Whether a request that was refused can be asked in another way, from now on."""

@@ -17,6 +17,7 @@ def check_provider(provider: str, options: ServerOptions) -> None:
         InvalidInputError: No such provider, no key or one of another kind, or it does not have the model.
         TransientEngineError: The Hub, which knows, cannot be asked.
     """
+    # Private, and the same in huggingface_hub 1.33 and 2.4.
     from huggingface_hub.inference._providers import PROVIDERS, get_provider_helper
 
     if provider not in ("auto", *PROVIDERS) or not (provider == "auto" or "conversational" in PROVIDERS[provider]):

@@ -5,7 +5,7 @@ Pure functions on messages and texts. This module must not know servers, nor how
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..control_tokens import escape_control_tokens
 from ..errors import EngineError
@@ -14,6 +14,7 @@ from .engine import Completion
 
 Messages = list[dict[str, str]]
 FIRST_TAG = re.compile(r"<([A-Za-z][\w-]*)>")
+CLOSING = re.compile(r"</([A-Za-z][\w-]*)>")
 THINKING = re.compile(r"\s*<think>(.*?)(?:</think>\s*|\Z)", re.DOTALL)
 THINKING_OPENED_BY_TEMPLATE = re.compile(r"(.*?)</think>\s*", re.DOTALL)
 
@@ -63,60 +64,65 @@ class Question:
 
     Args:
         messages (`list[dict]`): The conversation: the chain so far as the assistant's turn, then the question.
-        tag (`str`): What the thought is to stand in.
+        tags (`tuple[str]`): What the thought is to stand in; several, if its kind is the model's to choose.
         prefill (`str`): How it is to begin; it is no part of what is read.
     """
 
     messages: Messages
-    tag: str
-    prefill: str
+    tags: tuple[str, ...]
+    prefill: str = ""
 
     @classmethod
     def about(cls, messages: Messages, so_far: str, stop: tuple[str, ...]) -> "Question":
         """
-        The question for the thought that has been opened last.
+        The question for the thought that has been opened last, or for the next one of any kind if none is open.
 
         Args:
             messages (`list[dict]`): The conversation up to the assistant's turn.
             so_far (`str`): That turn: the chain, the opening tag, and how the thought begins.
-            stop (`tuple[str]`): Among them the closing tag.
+            stop (`tuple[str]`): The closing tags of what may be written.
 
         Raises:
-            EngineError: No tag is open.
+            EngineError: It is no thought that is asked for.
         """
-        tag = next((s[2:-1] for s in stop if re.fullmatch(r"</[\w-]+>", s) and f"<{s[2:]}" in so_far), None)
-        if tag is None:
+        tags = tuple(match[1] for match in map(CLOSING.fullmatch, stop) if match)
+        if not tags:
             raise EngineError("the server does not continue an answer, so only a thought in a tag can be asked for")
-        chain, _, prefill = so_far.rpartition(f"<{tag}>")
-        question = _words(tag, prefill.strip(), messages)
+        chain, prefill = so_far, ""
+        for tag in tags:
+            before, opening, after = so_far.rpartition(f"<{tag}>")
+            if opening and f"</{tag}>" not in after:
+                chain, prefill, tags = before, after, (tag,)
+        question = _words(tags, prefill.strip(), messages)
         if chain.strip():
             turns = [{"role": "assistant", "content": chain.rstrip()}, {"role": "user", "content": question}]
-            return cls([*messages, *turns], tag, prefill)
+            return cls([*messages, *turns], tags, prefill)
         *before, last = messages  # some templates refuse two turns of a user
-        return cls([*before, {**last, "content": f"{last['content']}\n\n{question}"}], tag, prefill)
+        return cls([*before, {**last, "content": f"{last['content']}\n\n{question}"}], tags, prefill)
 
     def read(self, reply: Reply, has_stop: bool) -> Completion | None:
         """
-        The thought of a reply, without its tags; None if it is malformed: not in its tag, or in another one.
+        The thought of a reply; None if it is malformed: in no tag, or in another one.
 
         Args:
             reply ([`Reply`]): The answer to the question.
             has_stop (`bool`): Whether the closing tag was a stop string: most servers then leave it out.
+
+        Returns:
+            [`Completion`]: Without its tags; where any kind was asked for, with the opening one.
         """
         completion = reply.completion()
         if reply.finish_reason == "refused" or (reply.finish_reason == "length" and not reply.text.strip()):
             return completion  # the budget went into reasoning
         first = FIRST_TAG.search(reply.text)
-        if first is None or first[1] != self.tag:
+        if first is None or first[1] not in self.tags:
             return None
-        thought, closing, _ = reply.text[first.end() :].partition(f"</{self.tag}>")
+        thought, closing, _ = reply.text[first.end() :].partition(f"</{first[1]}>")
         finish_reason = "stop" if closing else reply.finish_reason
         if not closing and reply.finish_reason != "length" and not (has_stop and reply.finish_reason == "stop"):
             return None
-        return Completion(
-            self._without_prefill(thought), finish_reason, reply.prompt_tokens, reply.tokens,
-            reasoning=completion.reasoning,
-        )  # fmt: skip
+        text = self._without_prefill(thought) if len(self.tags) == 1 else f"{first[0]}{thought}"
+        return replace(completion, text=text, finish_reason=finish_reason)
 
     def _without_prefill(self, thought: str) -> str:
         prefill, thought = self.prefill.strip(), thought.strip()
@@ -126,8 +132,15 @@ class Question:
         return f" {thought[len(prefill) :].strip()}" if repeated else f" {thought}"
 
 
-def _words(tag: str, prefill: str, messages: Messages) -> str:
+def _words(tags: tuple[str, ...], prefill: str, messages: Messages) -> str:
     """The question itself, with what the pattern's prompt says of this kind of thought."""
+    if len(tags) > 1:
+        kinds = ", ".join(f"<{tag}>" for tag in tags)
+        return (
+            "Write the next thought of the reasoning, and only this one.\n"
+            f"Put it in a tag of its kind ({kinds}), and write nothing before or after it."
+        )
+    (tag,) = tags
     described = re.search(rf"^- <{re.escape(tag)}>: (.+)$", messages[0]["content"], re.MULTILINE)
     purpose = f": {described[1].rstrip('.')}" if described else ""
     begin = f' Begin it with "{prefill}"' if prefill else ""

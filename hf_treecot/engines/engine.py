@@ -54,6 +54,7 @@ class Completion:
         reasoning (`str`): What a reasoning model thought before it wrote the text; its tokens are among the others.
         malformed (`int`): Replies of a chat server that held no thought and were asked for again; their tokens are
             among the others.
+        cost (`float`): What it cost, where prices are given.
     """
 
     text: str
@@ -63,6 +64,7 @@ class Completion:
     log_probability: float | None = None
     reasoning: str = ""
     malformed: int = 0
+    cost: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The Hub's client for inference, with connections that are fit for a server under load, and its errors as ours."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from huggingface_hub import AsyncInferenceClient
@@ -22,18 +23,30 @@ class ServerClient(AsyncInferenceClient):
     Args:
         token (`str`, *optional*): The only one that is ever sent.
         connections (`int`): Requests at the same time.
+        observe (`Callable`, *optional*): Is told every answer's headers.
         options: As of `AsyncInferenceClient`.
     """
 
-    def __init__(self, token: str | None, connections: int, **options: Any):
+    def __init__(
+        self,
+        token: str | None,
+        connections: int,
+        observe: Callable[[Mapping[str, str]], None] | None = None,
+        **options: Any,
+    ):
         super().__init__(api_key=token or NO_TOKEN, **options)
-        self._connections = connections
+        self._connections, self._observe = connections, observe
 
     async def _get_async_client(self) -> httpx.AsyncClient:
         if self._async_client is None:
             client = new_client(None, self._connections)  # the token is in the headers of every request
+            client.event_hooks = {"response": [self._note]}
             self._async_client = await self.exit_stack.enter_async_context(client)
         return self._async_client
+
+    async def _note(self, response: httpx.Response) -> None:
+        if self._observe is not None:
+            self._observe(response.headers)
 
 
 def client_failure(url: str, error: Exception, token: str | None) -> EngineError:

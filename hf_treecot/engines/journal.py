@@ -9,11 +9,17 @@ import hashlib
 import json
 import sqlite3
 import time
-from dataclasses import asdict
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from ..errors import InvalidInputError
 from .engine import Completion, Engine, EngineIdentity, Request
+
+
+COST_PLACE = [f.name for f in fields(Completion)].index("cost")
+TOTALS = f"SELECT COUNT(*), TOTAL(json_extract(completion, '$[{COST_PLACE}]')) FROM completions"  # noqa: S608
 
 
 class Journal:
@@ -38,6 +44,7 @@ class Journal:
                 "CREATE TABLE IF NOT EXISTS completions (request BLOB PRIMARY KEY, completion TEXT) WITHOUT ROWID"
             )
             self._connection.execute("CREATE TABLE IF NOT EXISTS trees (problem TEXT PRIMARY KEY, record TEXT)")
+            self.count, self.cost = self._connection.execute(TOTALS).fetchone()  # of all completions
         except sqlite3.DatabaseError as error:
             raise InvalidInputError(
                 f"journal {str(path)!r} cannot be used ({error}): choose another directory"
@@ -55,6 +62,7 @@ class Journal:
         started = time.perf_counter()
         values = json.dumps(list(asdict(completion).values()))
         self._connection.execute("INSERT OR IGNORE INTO completions VALUES (?, ?)", (key, values))
+        self.count, self.cost = self.count + 1, self.cost + completion.cost
         self.seconds += time.perf_counter() - started
 
     def keys(self) -> set[bytes]:
@@ -84,10 +92,14 @@ class JournaledEngine:
     Args:
         engine ([`Engine`]): Who is asked.
         journal ([`Journal`]): Who remembers. May be shared by several engines.
+        limited (`Callable`, *optional*): Gives a context for every request that is asked, as
+            [`~engines.cost.CostLimit.request`].
     """
 
-    def __init__(self, engine: Engine, journal: Journal):
-        self.engine, self.journal = engine, journal
+    def __init__(
+        self, engine: Engine, journal: Journal, limited: Callable[[], AbstractAsyncContextManager] = nullcontext
+    ):
+        self.engine, self.journal, self._limited = engine, journal, limited
         self._in_flight: dict[bytes, asyncio.Future] = {}
 
     @property
@@ -119,9 +131,10 @@ class JournaledEngine:
             self._in_flight.pop(key, None)
 
     async def _ask(self, key: bytes, request: Request) -> Completion:
-        completion = await self.engine.generate(request)
-        self.journal.asked += 1
-        self.journal.store(key, completion)
+        async with self._limited():
+            completion = await self.engine.generate(request)
+            self.journal.asked += 1
+            self.journal.store(key, completion)
         return completion
 
 

@@ -13,12 +13,13 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 from tenacity import wait_random_exponential as random_wait
 
-from ..errors import EnginesDownError, InvalidInputError, OverloadedError, TransientEngineError
+from ..errors import EnginesDownError, InvalidInputError, OverloadedError, RateLimitError, TransientEngineError
+from .cost import Prices
 from .engine import Completion, EngineIdentity, Request
 from .replica import Connect, Replica, same_model
 
@@ -26,6 +27,7 @@ from .replica import Connect, Replica, same_model
 logger = logging.getLogger(__name__)
 LEAST_PATIENCE = 1.0  # seconds for a server to say what it is
 SAY_SECONDS = 30.0  # between two words on the same wait
+LONG_WAIT = 10.0  # seconds that are worth a word
 REMEMBERED_PREFIXES = 16_384  # trees whose server is remembered; far more than grow at the same time
 
 
@@ -75,8 +77,8 @@ class EnginePool:
     Requests of one tree go to the same server while it is healthy, since it has their beginning in its cache.
     """
 
-    def __init__(self, replicas: Sequence[Replica], config: PoolConfig):
-        self.replicas, self.config = replicas, config
+    def __init__(self, replicas: Sequence[Replica], config: PoolConfig, prices: Prices | None = None):
+        self.replicas, self.config, self.prices = replicas, config, prices
         # That which tells most of itself: the identity must not depend on which servers are up.
         first = max((r.engine for r in replicas if r.up), key=lambda engine: sum(map(bool, astuple(engine.identity))))
         self.identity: EngineIdentity = first.identity
@@ -88,7 +90,9 @@ class EnginePool:
         self._probes: set[asyncio.Task] = set()
 
     @classmethod
-    async def connect(cls, urls: Sequence[str], connect: Connect, config: PoolConfig) -> "EnginePool":
+    async def connect(
+        cls, urls: Sequence[str], connect: Connect, config: PoolConfig, prices: Prices | None = None
+    ) -> "EnginePool":
         """
         Connect to servers; those that do not answer yet join later.
 
@@ -96,6 +100,7 @@ class EnginePool:
             urls (`Sequence[str]`): Their base URLs.
             connect (`Callable`): `await connect(url, tokenizer_or_none)` gives the engine of a server that works.
             config ([`PoolConfig`]): How patient the pool is.
+            prices ([`~engines.cost.Prices`], *optional*): What completions cost.
 
         Raises:
             InvalidInputError: No URL, a URL that is given twice, no server that answers, a server that is not what it
@@ -118,7 +123,7 @@ class EnginePool:
                 said, said_at = reasons, time.monotonic()
                 logger.warning("waiting up to %.0f s for a server (%s)", deadline - time.monotonic(), reasons)
             await asyncio.sleep(min(2.0, max(0.0, deadline - time.monotonic())))
-        pool = cls(replicas, config)
+        pool = cls(replicas, config, prices)
         try:
             for replica in replicas:
                 if not replica.up:
@@ -159,7 +164,8 @@ class EnginePool:
             wait=self._wait,
             reraise=True,
         )
-        return await retrying(self._attempt, request, tried)
+        completion = await retrying(self._attempt, request, tried)
+        return replace(completion, cost=self.prices.of(completion)) if self.prices else completion
 
     def _wait(self, state: RetryCallState) -> float:
         jitter = random_wait(multiplier=self.config.backoff, max=self.config.max_backoff)(state)
@@ -171,6 +177,7 @@ class EnginePool:
             replica.load += 1
             try:
                 async with replica.slots:
+                    await self._leave_alone(replica)
                     if replica.up:  # it may have gone down while this request waited for a slot
                         tried.append(replica)
                         if completion := await self._ask_within(replica, request):
@@ -179,7 +186,10 @@ class EnginePool:
                 replica.load -= 1
 
     async def _ask_within(self, replica: Replica, request: Request) -> Completion | None:
-        """None if the server had no room for all that ran there: half as many will, and the request is asked anew."""
+        """
+        None if the server is well and the request is to be asked anew: it had no room for all that ran there, and half
+        as many will, or it takes no more for a time.
+        """
         limit, alone = replica.slots.limit, replica.slots.taken == 1
         try:
             return await self._ask(replica, request)
@@ -190,13 +200,31 @@ class EnginePool:
             if replica.slots.shrink(limit // 2):
                 logger.warning("%s gets at most %d requests at a time: %s", replica.url, replica.slots.limit, error)
             return None
+        except RateLimitError as error:
+            now = time.monotonic()
+            if error.retry_after > LONG_WAIT and replica.quiet_until < now:
+                logger.warning("waiting %.0f s for %s: %s", error.retry_after, replica.url, error)
+            replica.quiet_until, replica.reason = max(replica.quiet_until, now + error.retry_after), str(error)
+            replica.limited_since = replica.limited_since or now
+            return None
+
+    async def _leave_alone(self, replica: Replica) -> None:
+        """Wait as long as a server asks to be left alone; the build stops if that is too long."""
+        while (seconds := replica.quiet) > 0:
+            waited = time.monotonic() - (replica.limited_since or time.monotonic())
+            if waited + seconds > self.config.max_outage:
+                raise EnginesDownError(
+                    f"{replica.reason}: it takes no request for {seconds:.0f} s more; run the same command again "
+                    "then, nothing is lost"
+                )
+            await asyncio.sleep(seconds)
 
     async def _ask(self, replica: Replica, request: Request) -> Completion:
         engine = replica.engine
         try:
             async with asyncio.timeout(self.config.request_timeout):
                 completion = await engine.generate(request)
-        except OverloadedError:
+        except (OverloadedError, RateLimitError):
             raise
         except (TransientEngineError, TimeoutError) as error:
             if isinstance(error, TimeoutError):
@@ -206,7 +234,7 @@ class EnginePool:
             if engine is replica.engine:  # else it has come back since
                 self._note_failure(replica, error)
             raise error from None
-        replica.failures, replica.rest = 0, 0.0
+        replica.failures, replica.rest, replica.limited_since = 0, 0.0, None
         return completion
 
     async def _choose(self, request: Request, failed: Replica | None) -> Replica:
@@ -214,6 +242,7 @@ class EnginePool:
         while not (up := [replica for replica in self.replicas if replica.up]):
             await self._wait_for_any()
         others = [replica for replica in up if replica is not failed] or up
+        others = [replica for replica in others if replica.quiet <= 0] or others
         least_busy = min(others, key=lambda replica: replica.share)
         if not request.chat_length:
             return least_busy

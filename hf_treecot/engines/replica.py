@@ -1,6 +1,7 @@
 """One server of a pool: its engine, its slots, and what is known of its health."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -79,6 +80,8 @@ class Replica:
         self.load = 0  # requests that run or wait for a slot
         self.failures = 0  # in a row
         self.rest = 0.0  # seconds that it is to be left alone when it goes down
+        self.quiet_until = 0.0  # by its own word it takes no request before this moment
+        self.limited_since: float | None = None  # since when it has taken none, and only said when it will
         self.reason = f"server {url} has not answered yet"
         self._retired: list[ServerEngine] = []  # requests may still run on them
 
@@ -86,6 +89,11 @@ class Replica:
     def share(self) -> float:
         """How busy it is."""
         return self.load / self.slots.limit
+
+    @property
+    def quiet(self) -> float:
+        """Seconds that it asks to be left alone."""
+        return max(self.quiet_until, getattr(self.engine, "quiet_until", 0.0)) - time.monotonic()
 
     async def connect(
         self, tokenizer: Any = None, identity: EngineIdentity | None = None, limit: float | None = None

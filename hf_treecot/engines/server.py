@@ -11,9 +11,17 @@ from urllib.parse import urlsplit
 
 from huggingface_hub.utils import httpx
 
-from ..errors import ContextLengthError, EngineError, InvalidInputError, OverloadedError, TransientEngineError
+from ..errors import (
+    ContextLengthError,
+    EngineError,
+    InvalidInputError,
+    OverloadedError,
+    RateLimitError,
+    TransientEngineError,
+)
 from .chat_template import render_messages
 from .engine import UNFINISHED_CHARACTER, Completion, Request
+from .rate_limits import seconds_to_wait
 
 
 # All that httpx raises: of a connection, of an answer that cannot be decoded, of redirects, URLs, cookies, streams.
@@ -221,18 +229,17 @@ def failure(url: str, response: httpx.Response, token: str | None) -> EngineErro
         return ContextLengthError(text, status)
     if status == 500 and NO_ROOM.search(text):
         return OverloadedError(text, status=status)
+    wait = seconds_to_wait(response.headers)
+    if status == 429 and wait:
+        return RateLimitError(text, wait, status)
     if status in (408, 409, 424, 425, 429) or status >= 500:
-        return TransientEngineError(text, _seconds(response.headers.get("retry-after")), status)
+        return TransientEngineError(text, wait, status)
     return EngineError(text, status)
 
 
 def redact(text: str, token: str | None) -> str:
     """A text without the token, should a server have repeated it."""
     return text.replace(token, "[token]") if token else text
-
-
-def _seconds(retry_after: str | None) -> float:
-    return min(float(retry_after), 3600.0) if retry_after and re.fullmatch(r"\d+(\.\d+)?", retry_after) else 0.0
 
 
 def new_client(token: str | None, max_concurrent_requests: int = 1) -> httpx.AsyncClient:

@@ -28,6 +28,8 @@ def summary(report: BuildReport) -> list[tuple[str, str]]:
         ("simulations", f"{sums['simulations']}"),
         ("thoughts asked / from the journal", f"{report.asked} / {report.replayed}"),
         ("generated tokens", f"{sums['generated_tokens']}"),
+        *([("cost", f"{report.cost:.2f}")] if report.cost else []),
+        *([("replies without a thought", f"{sums['malformed']}")] if sums["malformed"] else []),
         (f"rows: {' / '.join(report.rows)}", " / ".join(str(count) for count in report.rows.values())),
         ("time", f"{report.seconds:.0f} s"),
     ]

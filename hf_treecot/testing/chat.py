@@ -31,6 +31,7 @@ QUESTION = re.compile(r"Put it between <([\w-]+)> and </\1>")
 BEGIN = re.compile(r'Begin it with "(.*)"\n')
 # unclosed: the closing tag is not there; other_tag, no_tag: a malformed thought; filtered: a content filter's refusal.
 KINDS = ("unclosed", "other_tag", "no_tag", "filtered")
+BILLED = ("reset", "garbage")  # what was written is not readable, and to be paid for
 
 
 @dataclass
@@ -71,6 +72,7 @@ class Manner:
 
     Args:
         continues (`bool`): It goes on with an assistant's turn at the end; else it begins a new one.
+        repeats (`bool`): It repeats the turn that it goes on with, as llama.cpp's server does.
         strict (`bool`): It refuses fields that OpenAI does not have.
         keeps_seeds (`bool`): The same seed gives the same answer.
         reasoning (`str`): What it thinks before it answers comes in this field (`"reasoning_content"`, `"reasoning"`)
@@ -82,6 +84,7 @@ class Manner:
     """
 
     continues: bool = True
+    repeats: bool = False
     strict: bool = False
     keeps_seeds: bool = True
     reasoning: str = ""
@@ -154,7 +157,8 @@ class _Server:
             return refusal
         kind = self.faults.draw()
         broken = _body("broken", "internal_error"), _body("too many", "rate_limit_exceeded")
-        if (response := await self.faults.response(kind, *reversed(broken))) is not None:
+        response = await self.faults.response(kind, *reversed(broken))
+        if response is not None and kind not in BILLED:
             return response
         prompt, opening = self._render(asked)
         length = len(self.backend.tokenizer(prompt, add_special_tokens=False)["input_ids"])
@@ -172,7 +176,13 @@ class _Server:
         )
         self.state.prompt_tokens += length
         self.state.tokens += written.tokens + spent
-        return JSONResponse(self._answer(written, opening, stop, thought, length, spent, kind), headers=headers)
+        if response is not None:
+            return response
+        answer = self._answer(written, opening, stop, thought, length, spent, kind)
+        if self.manner.repeats and asked["messages"][-1]["role"] == "assistant":
+            message = answer["choices"][0]["message"]
+            message["content"] = f"{asked['messages'][-1]['content']}{message['content']}"
+        return JSONResponse(answer, headers=headers)
 
     def _refusal(self, asked: dict) -> Response | None:
         if self.state.prompt_tokens + self.state.tokens >= self.manner.balance:
@@ -219,7 +229,7 @@ class _Server:
         tag = opening[1:].partition(">")[0]
         is_open = opening and kind != "no_tag"
         text = f"{opening.replace(tag, 'aside', 1) if kind == 'other_tag' else opening}" if is_open else ""
-        text += written.text if written.finish_reason != "length" or written.text else ""
+        text += written.text
         ended = written.finish_reason != "length"
         if is_open and ended and not stop and kind not in ("unclosed", "other_tag"):
             text += f"</{tag}>"
