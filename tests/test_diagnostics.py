@@ -1,7 +1,9 @@
 import json
 import os
+import random
 from pathlib import Path
 
+import diagnostics_accuracy
 import pytest
 
 from hf_treecot.verifiers.diagnostics import (
@@ -14,6 +16,7 @@ from hf_treecot.verifiers.diagnostics import (
 )
 
 
+COLOURS = ("red", "blue", "green")
 ROOT = Path(__file__).parents[1]
 PROSE = (
     "A tree is grown for every problem, and its leaves are answers. Some are right and some wrong, and a rule says "
@@ -54,7 +57,7 @@ def test_repetition():
 
 def test_reflections_are_counted_in_tags_and_in_prose():
     assert count_reflections(PROSE) == 0
-    assert count_reflections("<reflection>Wait! something is wrong</reflection><double-check>5</double-check>") == 3
+    assert count_reflections("<reflection>Wait! something is wrong</reflection><double-check>5</double-check>") == 2
     assert (
         count_reflections("Hold on. Let me double-check that. On second thought, no. I will wait for the waiter.") == 4
     )
@@ -97,6 +100,20 @@ def test_real_outputs_of_an_overtrained_model_are_loops():
     assert REAL_LOOPS
     assert all(is_looping(text) for text in REAL_LOOPS)
     assert not any(has_answer(text) for text in REAL_LOOPS)
+
+
+def test_going_round_in_the_same_few_words_is_a_loop():
+    """As a model does that was trained on its longest chains: no phrase of it comes back as it was."""
+    rng = random.Random(0)
+    steps = [
+        f"{verb} {a} {on} {b}."
+        for verb, on in (("stack", "on"), ("unstack", "from"))
+        for a in COLOURS
+        for b in COLOURS
+    ]
+    text = " ".join(rng.choices(steps, k=100))
+    assert is_looping(text)
+    assert not is_looping(" ".join(rng.choices(steps, k=40)))  # a plan may be that long
 
 
 ORDINARY = [
@@ -146,3 +163,22 @@ def test_over_reflection_is_many_reflections_and_little_else():
     assert is_over_reflecting(endless)
     assert not is_over_reflecting("Wait, it is 5. Hold on. Let me double-check. It is 6.")  # a few are good
     assert not is_over_reflecting(endless + PROSE * 20)
+
+
+def precision_and_recall(rows):
+    scores = diagnostics_accuracy.scores([row["label"] for row in rows], diagnostics_accuracy.kinds(rows))
+    return {kind: (both / max(said, 1), both / read) for kind, (read, said, both) in scores.items() if read >= 10}
+
+
+def test_the_kinds_agree_with_a_careful_reading():
+    rows = diagnostics_accuracy.own_rows()
+    found = precision_and_recall(rows)
+    assert set(found) == {"answered", "unparseable", "looping", "truncated"}
+    assert all(precision >= 0.97 and recall >= 0.95 for precision, recall in found.values()), found
+    assert not any(is_over_reflecting(row["text"]) for row in rows)
+
+
+@pytest.mark.skipif("TREECOT_REAL_DATA" not in os.environ, reason="TREECOT_REAL_DATA names no directory")
+def test_and_so_they_do_on_outputs_of_others():
+    found = precision_and_recall(diagnostics_accuracy.public_rows(Path(os.environ["TREECOT_REAL_DATA"])))
+    assert all(precision >= 0.97 and recall >= 0.95 for precision, recall in found.values()), found

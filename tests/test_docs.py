@@ -118,6 +118,7 @@ def small(text):
     """With the tiny model in place of those of the Hub, and of the built-in ones."""
     for name in MODELS:
         text = text.replace(name, "models/tiny")
+    text = re.sub(r"(?<=--budgets )[\d ]+", "4 8", text)
     return re.sub(r"(?<=--models )(starter|hasty)\b", "models/tiny", text)
 
 

@@ -74,6 +74,8 @@ def figures(texts, problem=SUM, k=None, kind=REASONING, **more):
         (NEVER, 0.0, "none_given"),
         ("<thinking>First I take six and then", 0.0, "truncated"),
         (UNREADABLE, 0.0, "unparseable"),
+        ("<thinking>6 times 7 is put down 4}</answer>", 0.0, "unparseable"),
+        ("<answer></answer>", 0.0, "none_given"),
         ("", 0.0, "truncated"),
     ],
 )

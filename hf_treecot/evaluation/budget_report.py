@@ -3,6 +3,7 @@
 This module knows figures alone.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,15 +33,15 @@ def write_budgets(rows: Sequence[dict[str, Any]], budgets: Sequence[int]) -> str
             ("accuracy of those not cut", "accuracy_complete", ""),
             ("accuracy of those cut", "accuracy_cut", ""),
         ):
-            values = [cell(row, f"{name}@{budget}") for budget in budgets]
+            values = [_cell(row, f"{name}@{budget}") for budget in budgets]
             lines.append([*who, title, *values, last, cell(row, "accuracy_area") if name == "accuracy" else ""])
     text = "Percent, with 95 % bootstrap intervals.\n\n" + _markdown([heads, *lines])
     heads = ["model", "decoding", "task", "tokens", "tokens a right answer", "overthinking", "underthinking"]
     names = ("overthinking", "underthinking")
     lines = [
         [
-            row["model"], row["decoding"], row["task"], f"{row['length']:.0f}", f"{row['tokens_per_right']:.0f}",
-            *(cell(row, name) for name in names),
+            row["model"], row["decoding"], row["task"], f"{row['length']:.0f}", _tokens_per_right(row),
+            *(_cell(row, name) for name in names),
         ]
         for row in rows
     ]  # fmt: skip
@@ -50,6 +51,15 @@ def write_budgets(rows: Sequence[dict[str, Any]], budgets: Sequence[int]) -> str
                  "hard: tokens", "F1 of thrift and accuracy"]  # fmt: skip
         text += "\n" + _markdown([heads, *lines])
     return text
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    """A figure with its interval; nothing where there was nothing to take the mean of."""
+    return "" if math.isnan(row[name]) else cell(row, name)
+
+
+def _tokens_per_right(row: dict[str, Any]) -> str:
+    return "none is right" if math.isnan(row["tokens_per_right"]) else f"{row['tokens_per_right']:.0f}"
 
 
 def _parts(rows: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:

@@ -18,12 +18,15 @@ COUNTING_ROUNDS, COUNTING_WORDS = 16, 256  # of a loop that counts: lists and ta
 PHRASE_WORDS = 3  # different ones that make a phrase
 TAIL = 400  # words at the end of a text
 LOOP_SHARE = 0.5  # of phrases that have occurred before
+FEW_WORDS, OF_WORDS = 24, 200  # different ones, of the last words that are made of letters
 REFLECTIONS_AT_LEAST, WORDS_A_REFLECTION = 6, 60
 WORD = re.compile(r"\\?\w+|[^\w\s]")
 ANSWER_THOUGHT = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL)
+# A thought that begins with such words turns back once.
 REFLECTIONS = re.compile(
-    r"<(?:reflection|double-check|reclarify)>|\bwait\b|\blet me (?:double-?check|re-?check|re-?think|reconsider)\b|"
-    r"\bon second thought\b|\bhold on\b|\balternatively\b|\bor (?:perhaps|maybe)\b|\bhmm+\b",
+    r"<(?:reflection|double-check|reclarify)>(?:\s*(?:wait|hold on|let me (?:double-?check|re-?check))\b)?|\bwait\b|"
+    r"\blet me (?:double-?check|re-?check|re-?think|reconsider)\b|\bon second thought\b|\bhold on\b|"
+    r"\balternatively\b|\bor (?:perhaps|maybe)\b|\bhmm+\b",
     re.IGNORECASE,
 )
 
@@ -67,9 +70,10 @@ def is_looping(text: str) -> bool:
 
     It does if its end is one span, at least 4 times in a row, of at most 200 words over at least 32, or of at most 200
     characters over at least 200 (whatever they are: line breaks too); if its end is one span but for the numbers in
-    it, at least 16 times over at least 256 words (counting up for ever); or if, of the phrases of 8 words among its
-    last 400, at least half have occurred before. Phrases without 3 different words are not counted: rows of a matrix
-    or a table do not repeat themselves.
+    it, at least 16 times over at least 256 words (counting up for ever); if, of the phrases of 8 words among its last
+    400, at least half have occurred before; or if its last 200 words are of at most 24 different ones (going round in
+    ever the same words). Phrases without 3 different words are not counted, nor numbers and signs as words: rows of a
+    matrix or a table do not repeat themselves.
 
     Args:
         text (`str`): A whole output.
@@ -83,6 +87,9 @@ def is_looping(text: str) -> bool:
     if _ends_in_rounds(words, LOOP_ROUNDS, LOOP_WORDS):
         return True
     if _ends_in_rounds([re.sub(r"\d+", "0", word) for word in words], COUNTING_ROUNDS, COUNTING_WORDS):
+        return True
+    spoken = [word for word in words if word.isalpha()][-OF_WORDS:]
+    if len(spoken) == OF_WORDS and len(set(spoken)) <= FEW_WORDS:
         return True
     tail = words[-TAIL:]
     windows = [tuple(tail[i : i + WINDOW]) for i in range(len(tail) - WINDOW + 1)]

@@ -15,7 +15,6 @@ from fractions import Fraction
 
 from ..base import Problem, Verdict
 from ..errors import VerifierError
-from ..think_blocks import after_thinking
 from .diagnostics import answer_thought, has_answer, is_looping
 from .extraction import final_answer
 from .worker import VerifierPool
@@ -26,6 +25,7 @@ NO_ANSWER = ("truncated", "looping", "none_given", "unparseable")
 RATIONAL = re.compile(
     r"[-+]?(?:\d{1,30}(?:\.\d{1,30})?|\.\d{1,30}|\d{1,30}/\d{1,30}|\\frac\{\d{1,30}\}\{\d{1,30}\}|\\frac\d\d)"
 )
+ANSWER_END = "</answer>"
 MAX_LENGTH = 2_000  # characters of an answer that is normalized; a longer one is compared as it is
 THOUGHT = re.compile(r"<(?:sub-task|thinking|hypothesis|double-check|reflection|thinking_from_scratch|reclarify)>")
 
@@ -63,7 +63,7 @@ class Judged:
         reason = self.verdict.reason.partition(":")[0] if self.verdict else "right"
         if reason not in ("no_answer", "unparseable"):
             return ""
-        if reason == "unparseable" and states_answer(self.text):
+        if states_answer(self.text, self.is_truncated) or (reason == "unparseable" and not self.is_truncated):
             return "unparseable"
         if is_looping(self.text):
             return "looping"
@@ -125,10 +125,19 @@ def answer_text(text: str) -> str:
     return "" if answer == text and THOUGHT.search(text) and not has_answer(text) else answer
 
 
-def states_answer(text: str) -> bool:
-    """Whether an output means to answer: an answer thought with content, a box, `####`, "answer is", or `[PLAN]`."""
-    said = after_thinking(text)
-    return has_answer(text) or "[PLAN]" in said or ("<answer>" in said and bool(answer_thought(text).strip()))
+def states_answer(text: str, is_truncated: bool = False) -> bool:
+    """
+    Whether an output means to answer: a box, `####`, "answer is", `[PLAN]`, an answer thought with content, or the end
+    of one that was never begun.
+
+    Args:
+        text (`str`): A whole output.
+        is_truncated (`bool`): Whether it ran into its limit. What it then had not ended is no answer.
+    """
+    if is_truncated and not text.rstrip().endswith(ANSWER_END):
+        return False
+    has_thought = bool(answer_thought(text).strip()) if "<answer>" in text else ANSWER_END in text
+    return has_thought or has_answer(text) or "[PLAN]" in text
 
 
 def answer_key(text: str, verifier: str) -> str | None:

@@ -90,7 +90,7 @@ class Benchmark:
     name: str
     dataset: str
     formats: tuple[str, ...]
-    version: int = 1
+    version: int = 2
     subset: str = "default"
     split: str = "test"
     instruction: str = ""
