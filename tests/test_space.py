@@ -229,12 +229,15 @@ def test_an_answer_streams_and_a_search_grows(model):
         lengths.append(len(output.text))
     assert output.error == ""
     assert 0 < output.tokens <= 64
-    assert output.note in ("done", "stopped at 64 tokens")
+    assert output.is_done
+    assert output.seconds > 0
+    assert output.note in ("done", "the budget of 64 tokens is spent")
     found = talk.Found()
     for _ in talk.follow(lambda: talk.search_answer(models, model, "How many?", "reflection", limits, 0, found), 60):
         pass
     assert len(found.tree.simulations) == 4
     assert found.note.startswith("done")
+    assert found.seconds > 0
 
 
 def test_pieces_are_one_text(model):
@@ -269,7 +272,7 @@ def test_answers_that_mean_the_same_vote_together():
         tree.nodes[leaf].reward, tree.nodes[leaf].answer = verdict.reward, verdict.answer
     found = talk.Found(tree)
     assert sorted(found.votes.values()) == [2, 4]
-    assert found.answer in ("0.5", r"\frac{1}{2}", r"\dfrac12", ".5")
+    assert "7" not in found.best_chain()
     assert talk.Found().best_chain() == ""
 
 

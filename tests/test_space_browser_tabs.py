@@ -79,29 +79,55 @@ def test_who_gives_no_name_is_asked_for_it(visit, space):
     expect(visitor.page.get_by_role("alert")).to_contain_text("Say who you are first")
 
 
-def test_talking_streams_and_a_search_grows(visit):
+def test_a_question_is_answered_side_by_side_while_one_looks_on(visit):
     visitor = visit()
     page = visitor.page
     visitor.tab("Talk")
+    assert page.locator("#conversation .turn").count() == 0  # nothing empty is shown
+    assert page.locator("#search-tree").count() == 0
+    page.locator("#question textarea").fill("How many?")
+    page.locator("#left-model input").fill("/no/such/model")
+    page.locator("#left-model input").press("Enter")
     page.locator("#ask").click()
     lengths = set()
-    deadline = time.monotonic() + 30
+    notes = page.locator("#conversation .reply .note")
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        lengths.add(len(page.locator("#left-answer").inner_text()))
-        note = page.locator("#left-counters .note")
-        if note.count() and re.match("done|stopped", note.inner_text()):
-            break
+        if notes.count() == 2:
+            lengths.add(len(page.locator("#conversation .reply").nth(1).inner_text()))
+            if re.search("done|spent", notes.nth(1).inner_text()):
+                break
         time.sleep(0.02)
-    expect(page.locator("#left-counters")).to_contain_text("repetition")
-    expect(page.locator("#right-counters .note")).to_contain_text(re.compile("done|stopped"))
     assert len(lengths) > 2  # it came in pieces
-    page.locator("#search").click()
-    expect(page.locator("#search-tree .card").first).to_be_attached()
-    expect(page.locator("#found")).to_contain_text("done: simulation 16 of 16", timeout=60_000)
+    expect(notes.nth(1)).to_contain_text(re.compile(r"\d+ tokens · \d+\.\d s · (done|the budget)"))
+    expect(page.locator("#conversation [role=alert]")).to_contain_text("cannot be loaded")  # and the other goes on
+    assert page.locator("#conversation .asked").inner_text() == "How many?"
+
+
+def test_a_search_grows_beside_its_answer_and_its_votes(visit):
+    visitor = visit()
+    page = visitor.page
+    visitor.tab("Talk")
+    page.locator("#searches input").check()
+    expect(page.locator("#right-model")).to_have_count(0)
+    page.locator(".example-button").first.click()
+    expect(page.locator("#search-tree .card").first).to_be_visible()
+    expect(page.locator("#conversation .reply .note").last).to_contain_text("simulation 16 of 16", timeout=60_000)
     expect(page.locator("#search-tree .tree-status")).to_contain_text("simulation 16 of 16")
-    page.locator("#search-tree [data-node='1'] .card-text").click()
+    assert "mississippi" in page.locator("#conversation .asked").inner_text()
+    page.locator("#search-tree [data-node='1']").dispatch_event("click")
     expect(page.locator("#search-node")).to_contain_text("UCB")
     visitor.screenshot("talk")
+    page.locator("#clear").click()
+    expect(page.locator("#conversation .turn")).to_have_count(0)
+    expect(page.locator("#search-tree .card")).to_have_count(0)
+
+
+def test_an_empty_question_is_one_sentence(visit):
+    visitor = visit()
+    visitor.tab("Talk")
+    visitor.page.locator("#ask").click()
+    expect(visitor.page.get_by_role("alert")).to_have_text("the question is empty: ask something")
 
 
 def test_the_command_serves_the_same_page(browser, space, tmp_path):
@@ -154,17 +180,6 @@ def test_on_a_public_space_visitors_are_strangers(browser, space):
     assert page.locator("#question textarea").get_attribute("maxlength") == "1000"
     for visitor in visitors:
         visitor.close()
-
-
-def test_a_model_that_cannot_be_loaded_gets_a_message(visit):
-    visitor = visit()
-    visitor.tab("Talk")
-    box = visitor.page.locator("#left-model input")
-    box.fill("/no/such/model")
-    box.press("Enter")
-    visitor.page.locator("#ask").click()
-    expect(visitor.page.get_by_role("alert")).to_contain_text("cannot be loaded")
-    expect(visitor.page.locator("#right-counters .note")).to_contain_text(re.compile("done|stopped"))
 
 
 def test_results_are_shown_and_parts_of_bars_open_examples(visit, space, tmp_path):

@@ -1,6 +1,6 @@
 """Look inside trees of thoughts, judge them, and talk to the models that they made, in a browser.
 
-    treecot space                                             # the demo's run and models, or the starter model alone
+    treecot space                                             # the demo's run and models, else packaged examples
     treecot space --source runs/demo --models starter runs/demo/sft runs/demo/joint_sft_dpo
     treecot space --source user/name --models Qwen/Qwen2.5-1.5B-Instruct
 

@@ -11,7 +11,7 @@ DEMO = "runs/demo"
 def _models() -> list[str]:
     if named := os.environ.get("TREECOT_MODELS"):
         return [name.strip() for name in named.split(",") if name.strip()]
-    return ["starter", *(name for name in (f"{DEMO}/sft", f"{DEMO}/joint_sft_dpo") if Path(name).is_dir())]
+    return ["hasty", "starter", *(name for name in (f"{DEMO}/sft", f"{DEMO}/joint_sft_dpo") if Path(name).is_dir())]
 
 
 @dataclass
@@ -24,7 +24,7 @@ class SpaceArguments:
     )
     models: list[str] = field(
         default_factory=_models,
-        metadata={"help": "starter, directories, Hub names, or servers as tgi+http://… or openai+http://…."},
+        metadata={"help": "hasty, starter, directories, Hub names, or servers as tgi+http://… or openai+http://…."},
     )
     judgements: str = field(default="runs/judgements", metadata={"help": "Directory of the judgements."})
     judgements_repo: str | None = field(

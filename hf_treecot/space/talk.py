@@ -6,6 +6,7 @@ Everything asynchronous runs on one loop in a thread of its own; handlers are pl
 import asyncio
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import wait
@@ -22,10 +23,9 @@ from ..mcts.pattern import load_pattern
 from ..mcts.search import SearchConfig
 from ..mcts.tree import Tree
 from ..serving.answering import Sampling, answer_by_search
+from ..serving.thoughts import opened_by
 from ..serving.writing import write
 from ..starter.built_in import model_path
-from ..verifiers.diagnostics import answer_thought
-from ..verifiers.extraction import final_answer
 
 
 REFRESH = 0.15  # seconds
@@ -109,12 +109,26 @@ class Models:
 
 @dataclass
 class Output:
-    """An answer while it is written."""
+    """
+    An answer while it is written.
+
+    Args:
+        text (`str`): All of it so far, thoughts with their tags.
+        tokens (`int`): Of it.
+        note (`str`): How it stands, in words.
+        error (`str`): Why it failed.
+        seconds (`float`): Since the model began to write.
+        is_done (`bool`): Whether nothing more comes.
+        before (`list[dict]`): The conversation that it answers in.
+    """
 
     text: str = ""
     tokens: int = 0
     note: str = "waiting"
     error: str = ""
+    seconds: float = 0.0
+    is_done: bool = False
+    before: list[dict[str, str]] = field(default_factory=list)
 
 
 async def write_answers(outputs: Sequence[tuple[str, Output]], *args) -> None:
@@ -124,7 +138,7 @@ async def write_answers(outputs: Sequence[tuple[str, Output]], *args) -> None:
         try:
             await write_answer(name, output, *args)
         except (InvalidInputError, EngineError, EnginesDownError) as error:
-            output.error, output.note = str(error), "failed"
+            output.error, output.note, output.is_done = str(error), "failed", True
 
     await asyncio.gather(*(write(name, output) for name, output in outputs))
 
@@ -141,19 +155,21 @@ async def write_answer(
     output.note = "loading"
     async with models.open(name) as engine:
         output.note = "writing"
-        prompt = engine.render_chat([{"role": "user", "content": question}])
+        prompt = engine.render_chat([*output.before, {"role": "user", "content": question}])
+        started, opened = time.monotonic(), opened_by(prompt)
 
         def tell(text: str, tokens: int) -> None:
-            output.text, output.tokens = text, tokens
+            output.text, output.tokens, output.seconds = opened + text, tokens, time.monotonic() - started
 
         request = Request(prompt, (), limits.tokens, temperature, 1.0, seed_of(seed))
         completion = await write(engine, request, tell)
+    output.is_done = True
     if completion.finish_reason != "length":
         output.note = "done"
     elif completion.tokens < limits.tokens:
-        output.note = "stopped: the model's context is full"
+        output.note = "the model's context is full"
     else:
-        output.note = f"stopped at {limits.tokens} tokens"
+        output.note = f"the budget of {limits.tokens} tokens is spent"
 
 
 @dataclass
@@ -162,6 +178,8 @@ class Found:
 
     tree: Tree | None = None
     note: str = "waiting"
+    error: str = ""
+    seconds: float = 0.0
 
     @property
     def votes(self) -> Counter[str]:
@@ -177,11 +195,6 @@ class Found:
         leaves = [i for i, node in enumerate(nodes) if node.reward is not None and node.answer == winner]
         return self.tree.render(max(leaves, key=lambda i: nodes[nodes[i].parent].value))
 
-    @property
-    def answer(self) -> str:
-        """The answer with the most votes, as that chain states it."""
-        return final_answer(answer_thought(self.best_chain())) or ""
-
 
 async def search_answer(
     models: Models, name: str, question: str, pattern: str, limits: Limits, seed: int, found: Found
@@ -194,12 +207,12 @@ async def search_answer(
     """
 
     def observe(tree: Tree) -> None:
-        found.tree = tree
-        found.note = f"simulation {len(tree.simulations)} of {limits.simulations}, {tree.generated_tokens} tokens"
+        found.tree, found.seconds = tree, time.monotonic() - started
+        found.note = f"simulation {len(tree.simulations)} of {limits.simulations}"
 
     found.note = "loading"
     async with models.open(name) as engine:
-        found.note = "searching"
+        found.note, started = "searching", time.monotonic()
         await answer_by_search(
             engine, [{"role": "user", "content": question}], Sampling(0.7, 0.9, seed), limits.search_tokens,
             load_pattern(pattern),
@@ -207,7 +220,7 @@ async def search_answer(
             max_simulations=limits.simulations, observe=observe,
         )  # fmt: skip
     is_spent = found.tree is not None and found.tree.generated_tokens >= limits.search_tokens
-    found.note = f"{'stopped at the limit' if is_spent else 'done'}: {found.note}"
+    found.note = f"{'the budget is spent' if is_spent else 'done'}: {found.note}"
 
 
 def follow(start: Callable[[], object], seconds: float) -> Iterator[None]:

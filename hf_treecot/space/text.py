@@ -16,6 +16,7 @@ FORMULA = re.compile(
     r"(\\boxed\{(?:[^{}]|\{[^{}]{0,200}\}){0,200}\})",
     re.DOTALL,
 )
+BOXED_WORDS = re.compile(r"\\boxed\{([^\\{}$^_]*[A-Za-z]{2}[^\\{}$^_]*)\}")  # no mathematics: a plan, a name
 CODE = re.compile(r"```[\w+-]{0,30}\n(.{0,20000}?)\n?```|`([^`\n]{1,400})`", re.DOTALL)
 # What LaTeX says in words, for where there is room for a line of plain text alone.
 PLAIN = (
@@ -75,7 +76,9 @@ def _formulas_html(text: str) -> str:
         if number == MOST_FORMULAS:
             break
         formula = next(group for group in match.groups() if group is not None)
-        pieces += [escape(text[end : match.start()]), _formula_html(formula) or escape(match.group())]
+        words = BOXED_WORDS.fullmatch(formula)
+        html = f'<span class="boxed">{escape(words.group(1))}</span>' if words else _formula_html(formula)
+        pieces += [escape(text[end : match.start()]), html or escape(match.group())]
         end = match.end()
     return "".join(pieces) + escape(text[end:])
 
