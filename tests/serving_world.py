@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import re
+from dataclasses import replace
 
 from hf_treecot.engines.engine import Completion, EngineIdentity
 from hf_treecot.mcts.pattern import load_pattern
@@ -11,6 +12,7 @@ from hf_treecot.mcts.search import SearchConfig
 from hf_treecot.serving.app import make_app
 from hf_treecot.serving.parameters import Defaults
 from hf_treecot.serving.service import Limits, Service
+from hf_treecot.testing.backends import ScriptedBackend
 from hf_treecot.testing.running import serve
 
 
@@ -72,6 +74,14 @@ class Writer:
             await asyncio.sleep(0)
         self.tokens += len(cut)
         return Completion(text, reason, len(request.prompt.split()), len(cut), -0.5 * len(cut))
+
+
+class CountingBackend(ScriptedBackend):
+    """Says how long prompts are, as an engine does."""
+
+    async def generate(self, request):
+        length = len(self.tokenizer(request.prompt)["input_ids"])
+        return replace(self.write(request), prompt_tokens=length)
 
 
 def service_of(engine, keep=None, limits=None, **defaults):

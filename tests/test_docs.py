@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -19,10 +20,13 @@ import pytest
 import hf_treecot
 from hf_treecot.cli.main import COMMANDS as COMMANDS_OF_TREECOT
 from hf_treecot.evaluation.lighteval_compat import INSTALL
+from hf_treecot.hub.dataset import load_trees
 from hf_treecot.selection.judgements import Judgement, JudgementLog
 from hf_treecot.testing import chat, tgi
 from hf_treecot.testing.backends import ScriptedBackend
 from hf_treecot.testing.running import serve
+
+from .serving_world import CountingBackend, served
 
 
 PACKAGE = Path(hf_treecot.__file__).parent
@@ -91,7 +95,7 @@ def place(tmp_path, monkeypatch, dataset, tiny_model_directory):
     for name in ("recipes", "spaces"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "programs").mkdir()
-    for name in ("demo", "all", "traces"):
+    for name in ("demo", "all", "traces", "served"):
         shutil.copytree(Path(dataset).parent, tmp_path / "runs" / name)
     JudgementLog(tmp_path / "runs" / "judgements").add(Judgement("0" * 16, "reject", "me"))
     results = {"results": {"treecot:letters|0": {"accuracy": 0.5}}}
@@ -145,6 +149,25 @@ def test_the_pages_are_built_without_a_warning(tmp_path):
     assert "search" in (tmp_path / "reference.html").read_text(encoding="utf-8")
 
 
+def test_the_page_about_serving_works_by_copy_and_paste(tmp_path):
+    page = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
+    first, code = (re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL)[1] for kind in ("bash", "python"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    treecot = f"{sys.executable} -m hf_treecot.cli.main"
+    script = f"set -e\n{first}\n{sys.executable} - <<'END'\n{code}\nEND\nkill %1\nwait"
+    script = script.replace("treecot serve", f"{treecot} serve --port {port}").replace("8000", port)
+    result = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    answers = re.findall(r"starter(?::\w+)? [^\n]*\\boxed\{(\d+)\} \d+ \[\{", result.stdout)
+    assert len(answers) == 3, result.stderr[-2000:]
+    assert answers[1:] == ["8", "8"]
+    assert len(list(load_trees(tmp_path / "runs" / "served"))) == 1  # the same question and seed, three times
+
+
 @pytest.mark.parametrize("line", COMMANDS, ids=lambda line: line.replace("/", "-")[:70])
 def test_a_command(line, run, place, hub, monkeypatch):
     name, rest = command_of(line)
@@ -164,11 +187,16 @@ def test_a_command(line, run, place, hub, monkeypatch):
         monkeypatch.setenv("MOCK_SLURM_JOBS", str(place / "programs"))
     backend = ScriptedBackend()
     backend.tokenizer.save_pretrained(place / "models" / "tokenizer")
-    with serve(tgi.make_app(backend)) as url, serve(chat.make_app(backend)) as chat_url:
-        rest = re.sub(r"(--tokenizer |:8080#)starter\b", r"\1models/tokenizer", rest)
+    with (
+        serve(tgi.make_app(backend)) as url,
+        serve(chat.make_app(backend)) as chat_url,
+        served(CountingBackend()) as (endpoint, _),
+    ):
+        rest = re.sub(r"(--tokenizer |:80[80]0#)starter\b", r"\1models/tokenizer", rest)
         rest = rest.replace("http://localhost:8080", url).replace("http://localhost:8090", chat_url)
-        served = "" if "--servers" in rest or name not in ("build", "scale") else "--model models/tiny"
-        args = shlex.split(f"{small(rest)} {'' if '--help' in rest else SHORTER.get(name, '')} {served}")
+        rest = rest.replace("http://127.0.0.1:8000", endpoint)
+        by_default = "" if "--servers" in rest or name not in ("build", "scale") else "--model models/tiny"
+        args = shlex.split(f"{small(rest)} {'' if '--help' in rest else SHORTER.get(name, '')} {by_default}")
         if slurm:
             monkeypatch.setenv("MOCK_SLURM_HELD", "1")  # submitted and not run: that is tested with sharding
         if name == "scale":  # it starts processes
@@ -196,7 +224,7 @@ def test_all_other_commands_are_known():
     known = (
         "make ", "pip install", "git clone", "cd ", "python -m hf_treecot.evaluation.lighteval_compat", "hf auth",
         "lighteval accelerate", "inspect eval hf_treecot/", "vllm serve", "docker run", "text-generation-launcher",
-        "python -m hf_treecot.testing.", "kill %1", *(f"treecot {name}" for name in ELSEWHERE),
+        "python -m hf_treecot.testing.", "curl --silent", "kill %1", *(f"treecot {name}" for name in ELSEWHERE),
         *ON_SERVERS,
     )  # fmt: skip
     others = [line for line in LINES if line not in COMMANDS]

@@ -1,7 +1,6 @@
 """The endpoint: OpenAI's own client, bad requests, clients that leave, limits, keys, trees, figures."""
 
 import asyncio
-import dataclasses
 import json
 import logging
 import shutil
@@ -20,9 +19,8 @@ from hf_treecot.mcts.pattern import load_pattern
 from hf_treecot.mcts.search import SearchConfig
 from hf_treecot.mcts.tree import Tree
 from hf_treecot.serving.service import Limits
-from hf_treecot.testing.backends import ScriptedBackend
 
-from .serving_world import QUESTION, Writer, ask, served
+from .serving_world import QUESTION, CountingBackend, Writer, ask, served
 from .worlds import PROBLEM, until
 
 
@@ -459,14 +457,6 @@ def test_figures():
     assert found['treecot_requests_total{"decoding": "-", "status": "400"}'] == 1
     assert found["treecot_running_requests"] == found["treecot_waiting_requests"] == 0
     assert found["treecot_fetchable_trees"] == 1
-
-
-class CountingBackend(ScriptedBackend):
-    """Says how long prompts are, as an engine does."""
-
-    async def generate(self, request):
-        length = len(self.tokenizer(request.prompt)["input_ids"])
-        return dataclasses.replace(self.write(request), prompt_tokens=length)
 
 
 async def test_our_own_engine_asks_it_as_any_server(tmp_path):

@@ -56,8 +56,11 @@ class ServeArguments:
         },
     )
     stopping: str = field(
-        default="decided",
-        metadata={"help": "decided: a search stops as soon as its majority will hardly change; rewards: it does not."},
+        default="majority_decided",
+        metadata={
+            "help": "majority_decided, probability_decided: a search stops as soon as the majority, or the most "
+            "probable answer, will hardly change; rewards: it does not."
+        },
     )
     search_reward: str = field(
         default="majority",
@@ -139,7 +142,7 @@ async def serve(arguments: ServeArguments, engine_arguments: EngineArguments) ->
         service = make_service(await opened.enter_async_context(open_engines(engine_arguments)), keep)
         config = uvicorn.Config(
             make_app(service, keys, lifespan), log_config=None, access_log=False, lifespan="on",
-            timeout_graceful_shutdown=1, server_header=False,
+            timeout_graceful_shutdown=1, timeout_keep_alive=75, server_header=False,
         )  # fmt: skip
         with _listen(arguments.host, arguments.port) as socket:
             host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host

@@ -24,6 +24,7 @@ from .thoughts import Tell, Telling, opened_by, split_thoughts
 from .writing import cut, write
 
 
+FINISH_REASONS = {"length": "length", "refused": "content_filter"}
 Messages = Sequence[dict[str, str]]
 
 
@@ -52,7 +53,7 @@ class Answer:
     Args:
         content (`str`): The answer; empty if none was found.
         reasoning (`str`): All thoughts that were told before it.
-        finish_reason (`str`): `"stop"`, or `"length"` if the tokens were spent before an end.
+        finish_reason (`str`): `"stop"`, `"length"` if the tokens were spent before an end, or `"content_filter"`.
         prompt_tokens (`int`): Tokens of the conversation, with the pattern's system prompt.
         tokens (`int`): All that were generated, those of dropped branches and of other samples too.
         chain_tokens (`int`): Those of the chain or sample that gives the answer.
@@ -98,9 +99,10 @@ async def answer_plainly(
     opened = opened_by(request.prompt)
     told = tell and (lambda text, _: telling.grow(*split_thoughts(opened + text, is_whole=False)))
     completion = await write(engine, request, told)
-    telling.grow(*split_thoughts(opened + completion.text))
+    thoughts, content = split_thoughts(opened + completion.text)
+    telling.grow(completion.reasoning + thoughts, content)
     return Answer(
-        telling.content, telling.reasoning, "length" if completion.finish_reason == "length" else "stop",
+        telling.content, telling.reasoning, FINISH_REASONS.get(completion.finish_reason, "stop"),
         completion.prompt_tokens, completion.tokens, completion.tokens,
         _count(engine, telling.content, completion.tokens),
     )  # fmt: skip
@@ -143,7 +145,8 @@ async def answer_by_samples(
         async with asyncio.timeout(seconds):
             for task in tasks:  # in order, so that the same seed tells the same
                 samples.append(await task)
-                telling.add("reasoning", f"{len(samples)} {samples[-1].text.strip()}\n")
+                whole = f"{samples[-1].reasoning}\n{samples[-1].text}".strip()
+                telling.add("reasoning", f"{len(samples)} {whole}\n")
     except TimeoutError:
         pass
     finally:

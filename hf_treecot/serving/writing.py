@@ -17,9 +17,9 @@ async def write(engine: Engine, request: Request, tell: Told | None = None) -> C
     A completion, told while it is written. What the Space's Talk tab streams with.
 
     Args:
-        engine ([`Engine`]): Who writes. One that `streams` tells by itself; any other is asked for 16 tokens at a
-            time, each piece with a seed of its own, so that above temperature 0 it writes something else than in one
-            piece.
+        engine ([`Engine`]): Who writes. One that `streams` tells by itself. One that continues raw text is asked for
+            16 tokens at a time, each piece with a seed of its own, so that above temperature 0 it writes something
+            else than in one piece. A chat server is asked once, and its text told when it is there.
         request ([`Request`]): What to write.
         tell (`Callable`, *optional*): Called with the text so far, which later calls only extend, and the number of
             its tokens. Without it the engine is asked once.
@@ -36,6 +36,8 @@ async def write(engine: Engine, request: Request, tell: Told | None = None) -> C
 
     if getattr(engine, "streams", False):
         completion = await engine.generate(request, settle)
+    elif engine.identity.engine == "chat":  # each piece might be an answer of its own
+        completion = await engine.generate(request)
     else:
         completion = await _in_pieces(engine, request, settle)
     tell(completion.text, completion.tokens)
