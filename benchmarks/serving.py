@@ -41,7 +41,7 @@ from hf_treecot.serving.app import make_app
 from hf_treecot.serving.parameters import Defaults
 from hf_treecot.serving.service import Limits, Service
 from hf_treecot.testing.backends import small_tokenizer
-from hf_treecot.testing.running import spawn
+from hf_treecot.testing.running import listen, spawn
 
 
 SLOTS = 64
@@ -132,7 +132,7 @@ async def in_this_loop(url, tokenizer):
             SearchConfig(max_new_tokens=64, max_depth=6), Defaults("model", answer_tokens=64), Limits(32, 64),
         )  # fmt: skip
         config = uvicorn.Config(make_app(service), port=0, log_level="critical", lifespan="off", timeout_keep_alive=75)
-        server, socket = uvicorn.Server(config), config.bind_socket()
+        server, socket = uvicorn.Server(config), listen(0)
         serving = asyncio.ensure_future(server.serve([socket]))
         while not server.started:
             await asyncio.sleep(0.01)
