@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..mcts.pattern import CHANGES_OF_MIND
+from ..mcts.kinds import CHANGES_OF_MIND
 from ..mcts.tree import Tree
 
 

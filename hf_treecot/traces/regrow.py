@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from ..control_tokens import escape_control_tokens
 from ..engines.engine import Completion, Engine, Request, seed_of
 from ..errors import ContextLengthError, InvalidInputError, UnverifiableError
-from ..mcts.pattern import CHANGES_OF_MIND
+from ..mcts.kinds import CHANGES_OF_MIND
 from ..mcts.search import Verify
 from ..mcts.tree import Node, Tree
 from ..mcts.turning_words import opening_kind
