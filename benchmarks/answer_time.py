@@ -164,7 +164,8 @@ def run_model(arguments, model: str, seed: int, problems: Mapping[str, Sequence[
     ]
     if not missing:
         return
-    names = [model, *(other for other in MODELS if other != model)]
+    has_others = any(METHODS[name].has_others for _, name in missing if name != "greedy")
+    names = [model, *(other for other in MODELS if other != model and has_others)]
     paths = {name: name if name == "starter" else trained(arguments.output_dir, seed) for name in names}
     engines = [load_engine(paths[name]) for name in names]
 

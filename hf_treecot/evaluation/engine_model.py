@@ -267,5 +267,6 @@ class EngineModel(LightevalModel):
             finish_reasons=["stop" if found.has_answer else "length"] * len(found.chains),
             is_search=True,
             found_at=found.found_at,
-            budget=budget,
+            # One that stopped of itself has spent less than it might.
+            budget=budget if self.config.stopping == "rewards" else min(budget, found.spent),
         )
