@@ -12,6 +12,8 @@ from hf_treecot.cli.regrow import describe, main
 from hf_treecot.engines.engine import Completion, EngineIdentity
 from hf_treecot.errors import ContextLengthError, EngineError, InvalidInputError, UnverifiableError
 from hf_treecot.hub.dataset import load_trees
+from hf_treecot.hub.dataset_card import TreeStatistics
+from hf_treecot.hub.push import _models
 from hf_treecot.mcts.tree import Tree
 from hf_treecot.selection.formats import write_beginning, write_chain
 from hf_treecot.selection.selector import SelectionConfig, Selector
@@ -232,6 +234,8 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
     (tree, _) = load_trees(tmp_path / "run")
     assert tree.provenance["regrow_generator_engine"] == "scripted"
     assert tree.provenance["seed"] == "0"  # what it says of the tree before stays
+    # The card of a published dataset names the model that went on, and its licence.
+    assert list(_models(None, TreeStatistics.of([tree]))) == ["none"]
 
 
 def test_what_cannot_be_regrown_is_refused(tmp_path):

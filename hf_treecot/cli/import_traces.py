@@ -84,8 +84,9 @@ async def grow(
     for tree in trees:
         verifier = tree.problem.verifier
         tree.provenance = {
-            "seed": "", "generator_model": arguments.writer, "tokenizer": selector.tokenizer_name,
-            "hf_treecot": version("hf-treecot"), "verifier": f"{verifier} {verifier_version(verifier)}",
+            "seed": "", "tokenizer": selector.tokenizer_name, "hf_treecot": version("hf-treecot"),
+            "verifier": f"{verifier} {verifier_version(verifier)}",
+            **({"generator_model": arguments.writer} if arguments.writer else {}),
         }  # fmt: skip
     return trees
 

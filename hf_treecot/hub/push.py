@@ -238,7 +238,8 @@ def _row_lengths(dataset: Path) -> dict[str, Counter[int]]:
 
 def _models(api: HfApi, statistics: TreeStatistics) -> dict[str, tuple[str, str]]:
     """Licence and page of every model that wrote."""
-    names = {name for role in ("generator", "critic") for name in statistics.settings.get(f"{role}_model", ())}
+    roles = ("generator", "critic", "regrow_generator")
+    names = {name for role in roles for name in statistics.settings.get(f"{role}_model", ())}
     return {name: ("apache-2.0", "") if name in BUILT_IN.values() else _model(api, name) for name in names}
 
 
