@@ -57,7 +57,8 @@ def cut_trace(text: str) -> CutTrace | str:
     for opening, closing in BLOCKS:
         before, closed, said = text.rpartition(closing)
         if closed:
-            thought = before.rpartition(opening)[2] if opening in before else before
+            thought = before.partition(opening)[2] if opening in before else before
+            thought = thought.replace(opening, "\n\n").replace(closing, "\n\n")  # of several blocks
             said = SOLUTION.sub("", said).strip()
             return CutTrace(cut_thoughts(thought), said) if said else "trace that says nothing after its thoughts"
         if opening in text:

@@ -6,7 +6,8 @@ This module knows columns. It must not know how a trace is cut, nor whether it i
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def read_traces(
     rows = load_rows(source, split, config_name)
     how = _format(source, columns, rows.column_names)
     name = Path(source).stem if Path(source).exists() else source
-    found: dict[tuple[str, str], tuple[Problem, dict[str, None]]] = {}
+    found: dict[tuple[str, str], tuple[Problem, dict[str, None]]] = {}  # by text and verifier
     for index, row in enumerate(rows if limit is None else rows.select(range(min(limit, len(rows))))):
         try:
             checked_by = verifier or verifier_of_row(row.get("verifier") or how.verifier)
@@ -111,14 +112,14 @@ def read_traces(
         number = row.get(how.problem_id) if how.problem_id else None
         problem_id = f"{name}-{index}" if number is None else str(number)
         problem = Problem(problem_id, prompt, gold, checked_by, name, rows.info.license or how.license)
-        _, texts = found.setdefault((" ".join(prompt.split()), checked_by), (problem, {}))
-        if found[" ".join(prompt.split()), checked_by][0].answer != gold:
+        first, texts = found.setdefault((" ".join(prompt.split()), checked_by), (problem, {}))
+        if first.answer != gold:
             dropped["row whose problem has another answer in an earlier row"] += 1
             continue
         for text in _texts(row, how):
-            dropped["trace that is there already"] += text in texts
+            if text in texts:
+                dropped["trace that is there already"] += 1
             texts[text] = None
-    dropped += Counter()
     return [Traces(problem, tuple(texts)) for problem, texts in _with_unique_ids(found.values())]
 
 
@@ -129,11 +130,7 @@ def _with_unique_ids(found) -> Iterator[tuple[Problem, dict[str, None]]]:
         seen[problem.problem_id] += 1
         number = seen[problem.problem_id]
         problem_id = problem.problem_id if number == 1 else f"{problem.problem_id}~{number}"
-        yield Problem(problem_id, *_rest(problem)), texts
-
-
-def _rest(problem: Problem) -> tuple[str, ...]:
-    return problem.prompt, problem.answer, problem.verifier, problem.source, problem.license
+        yield replace(problem, problem_id=problem_id), texts
 
 
 def _format(source: str, columns: Mapping[str, str] | None, have: Sequence[str]) -> TraceFormat:
@@ -172,7 +169,7 @@ def _texts(row: Mapping[str, Any], how: TraceFormat) -> list[str]:
         return traces
     return [
         f"{OPENING}\n{thought}\n{CLOSING}\n\n{said}" if thought.strip() else said
-        for thought, said in zip(thoughts, traces, strict=False)
+        for thought, said in zip_longest(thoughts, traces, fillvalue="")
     ]
 
 
