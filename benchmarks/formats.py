@@ -4,10 +4,10 @@
 
 The hasty model grows the demo's trees; of them rows are selected as tags, as think blocks and as plain prose, all
 right chains of a tree and a pair for each, and the model is trained on each by SFT and by the joint objective, in the
-recipes' configurations for the starter but for the epochs of SFT: the model knows the tags already, and neither think
-blocks nor prose, which it has to learn from some hundred rows. Think blocks are learnt under two more chat templates,
-which drop them from finished turns: one like Qwen 3's, one like that of DeepSeek's R1 distils. Run it again after an
-interruption: what exists is not made again.
+recipes' configurations for the starter but for the epochs and the learning rate of SFT: the model knows the tags
+already, and neither think blocks nor prose, which it has to learn from some hundred rows. Think blocks are learnt
+under two more chat templates, which drop them from finished turns: one like Qwen 3's, one like that of DeepSeek's R1
+distils. Run it again after an interruption: what exists is not made again.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from hf_treecot.think_blocks import CLOSING, OPENING
 
 
 HELD_OUT_SEED = 20_261
+LEARNING_RATE = 1e-3
 KINDS = ("arithmetic", "letters", "blocks")
 ARMS = (("tags", "own"), ("think", "own"), ("plain", "own"), ("think", "like Qwen 3"), ("think", "like R1"))
 TEMPLATES = {"like Qwen 3": QWEN3, "like R1": R1}
@@ -69,7 +70,7 @@ def run_arm(run: Run, format: str, template: str, problems: dict) -> dict[str, l
     found, before = {}, model_with(template, models / "base")
     for stage in ("sft", "joint"):
         path = run.directory / f"{name}-{stage}.json"
-        options = {"num_train_epochs": run.epochs} if stage == "sft" else {}
+        options = {"num_train_epochs": run.epochs, "learning_rate": LEARNING_RATE} if stage == "sft" else {}
         before = str(train(stage, before, rows, models / stage, seed=run.seed, **options))
         if not path.is_file():
             answered = outcomes(before, problems, max_new_tokens=384, seed=run.seed)
@@ -82,7 +83,7 @@ def main() -> None:
     """Run all seeds and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=1, help="How many seeds.")
-    parser.add_argument("--epochs", type=int, default=6, help="Epochs of SFT.")
+    parser.add_argument("--epochs", type=int, default=4, help="Epochs of SFT.")
     parser.add_argument("--num_problems", type=int, default=100, help="Held-out problems of each kind.")
     parser.add_argument("--output_dir", type=Path, default=Path("runs/formats"), help="Where the runs go.")
     arguments = parser.parse_args()

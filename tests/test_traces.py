@@ -62,7 +62,7 @@ def test_a_trace_is_cut_at_blank_lines_and_turning_words():
         ("Hm.\n\nThe answer is 2.\n\nBye.", CutTrace((("reflection", "Hm."),), "The answer is 2.\n\nBye.")),
         ("\\boxed{2}", CutTrace((), "\\boxed{2}")),
         ("<think></think>\\boxed{2}", CutTrace((), "\\boxed{2}")),
-        ("<think>a</think>b<think>c</think>2", CutTrace((("thinking", "a"), ("thinking", "b"), ("thinking", "c")), "2")),
+        ("<think>a</think>b<think></think>2", CutTrace((("thinking", "a"), ("thinking", "b")), "2")),
         ("<think>So \\boxed{2}", "trace that never ends its thoughts"),
         ("<think>So \\boxed{2}</think>\n", "trace that says nothing after its thoughts"),
         ("I do not know.", "trace without an answer"),
