@@ -52,6 +52,8 @@ DECODING = {"temperature": 1.0, "top_p": 1.0}
 
 
 def body(model, question, seed, stream=False, **more):
+    if model == MODELS[1]:  # the scripted world answers only after this tag
+        question += " <answer>"
     messages = [{"role": "user", "content": question}]
     return {"model": model, "messages": messages, "seed": seed, "stream": stream, **DECODING, **more}
 
@@ -181,9 +183,8 @@ async def one(client, url, asked, kind, rng, outcomes, lone):
         return
     while (answer := await ask(client, url, asked)) == 429:
         await asyncio.sleep(rng.uniform(0, 0.5))
-    key = (asked["model"], asked["messages"][0]["content"], asked["seed"], asked["stream"])
     is_error = isinstance(answer, int | str)
-    same = "the lone answer" if answer == lone[key] else f"error {answer}" if is_error else "ANOTHER ANSWER"
+    same = "the lone answer" if answer == lone else f"error {answer}" if is_error else "ANOTHER ANSWER"
     outcomes[same] += 1
 
 
@@ -196,6 +197,7 @@ async def load(tokenizer, count):
     ):  # fmt: skip
         async with in_this_loop(sound, tokenizer) as (url, _), httpx.AsyncClient(timeout=None) as client:
             lone = {kind: await ask(client, url, body(*kind)) for kind in kinds}
+            assert all(isinstance(answer, tuple) for answer in lone.values()), lone
         async with in_this_loop(faulty, tokenizer) as (url, service):
             clients = httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_connections=None))
             for part in ("first", "second"):
@@ -206,7 +208,8 @@ async def load(tokenizer, count):
                     for _ in waiting:
                         draw = rng.random()
                         kind = "leaves" if draw < 0.1 else "malformed" if draw < 0.2 else "asks"
-                        await one(clients, url, body(*rng.choice(kinds)), kind, rng, outcomes, lone)
+                        asked = rng.choice(kinds)
+                        await one(clients, url, body(*asked), kind, rng, outcomes, lone[asked])
 
                 started = time.monotonic()
                 await asyncio.gather(*(client() for _ in range(64)))
@@ -281,7 +284,7 @@ async def saturation(tokenizer, seconds):
 
             alone = await busy(straight, seconds, 2 * SLOTS)
     print(f"| saturation, the engine alone | {alone:.0f} tokens/s | 1 | {2 * SLOTS} requests under way |", flush=True)
-    ways = (("plain", MODELS[0], False), ("plain, streamed", MODELS[0], True), ("samples", MODELS[1], False))
+    ways = (("plain", MODELS[0], False), ("plain, streamed", MODELS[0], True))
     for name, model, stream in (*ways, ("search", MODELS[2], False), ("search, streamed", MODELS[2], True)):
         with spawn("openai", *timed) as (server, _):
             options = ("--answer_tokens", "512", "--max_requests", str(2 * SLOTS))

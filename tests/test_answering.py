@@ -7,7 +7,7 @@ import pytest
 
 from hf_treecot.engines.engine import Completion, EngineIdentity, Request
 from hf_treecot.engines.local import LocalEngine
-from hf_treecot.errors import ContextLengthError
+from hf_treecot.errors import ContextLengthError, TransientEngineError
 from hf_treecot.mcts.pattern import available_patterns, load_pattern
 from hf_treecot.mcts.search import SearchConfig
 from hf_treecot.serving.answering import Sampling, answer_by_samples, answer_by_search, answer_plainly
@@ -117,6 +117,23 @@ async def test_engines_that_do_not_tell_are_asked_in_pieces(tokens, stop, budget
     assert told[-1] == text
     with pytest.raises(ContextLengthError):
         await write(Typist(tokens, 0), Request("> ", stop, budget, 1.0, 1.0, 3), told.append)
+
+
+async def test_a_text_that_is_not_what_was_told_of_it_is_a_failure():
+    class Fickle(Writer):
+        async def generate(self, request, tell=None):
+            tell("This is", 2)
+            return Completion("That was", "eos", 2, 2)
+
+    with pytest.raises(TransientEngineError, match="not what was told of it before"):
+        await write(Fickle(), Request("> ", (), 9, 1.0, 1.0, 3), lambda text, tokens: None)
+
+
+async def test_a_chat_server_is_asked_once():
+    engine, told = Typist(WORDS), []
+    engine.identity = EngineIdentity("chat", "typist")
+    await write(engine, Request("> ", (), 99, 1.0, 1.0, 3), lambda text, _: told.append(text))
+    assert told == ["".join(WORDS)]
 
 
 async def test_the_local_engine_streams_what_it_would_write_at_once(tiny_model_directory):

@@ -380,3 +380,29 @@ def test_bad_settings(name, value):
 @pytest.fixture(autouse=True)
 def _log(caplog):
     caplog.set_level(logging.WARNING)
+
+
+async def test_only_a_first_attempt_is_told_while_it_is_written():
+    fleet, told = Fleet("a", "b"), []
+
+    class Telling(_Server):
+        streams = True
+
+        async def generate(self, request, tell=None):
+            if tell is not None:
+                tell("half of ", 1)
+            return await super().generate(request)
+
+    async def connect(url, tokenizer):
+        return Telling(fleet, url)
+
+    pool = await EnginePool.connect(["a", "b"], connect, FAST)
+    assert pool.streams
+    fleet.behaviour["a"] = down()
+    completion = await pool.generate(REQUEST, lambda text, tokens: told.append(text))
+    assert completion.text == "b 1"
+    assert told == ["half of "]
+    await pool.close()
+    pool = await Fleet("a").pool()
+    assert not pool.streams
+    await pool.close()

@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 import json
 import os
 import socket
@@ -82,6 +83,49 @@ async def test_one_request_shape_for_both(kind, change):
     assert completion.tokens == expected.tokens
     assert completion.log_probability == pytest.approx(expected.log_probability)
     assert completion.prompt_tokens == len(BACKEND.tokenizer(request.prompt)["input_ids"])
+
+
+@pytest.mark.parametrize("server", ["vllm", "sglang", "llamacpp"])
+@pytest.mark.parametrize("change", [{}, {"max_new_tokens": 2}, {"stop": ()}, {"prompt": "<answer>"}])
+async def test_a_stream_comes_to_the_same_completion(server, change):
+    request, told = replace(REQUEST, **change), []
+    with running("openai", server=server) as (url, state):
+        engine = await connect("openai", url)
+        whole = await engine.generate(request)
+        streamed = await engine.generate(request, lambda text, tokens: told.append((text, tokens)))
+        await engine.close()
+    assert engine.streams
+    assert streamed == whole
+    assert state.bodies[-1]["stream"]
+    assert len(told) == 4
+    assert all(later[0].startswith(earlier[0]) for earlier, later in itertools.pairwise(told))
+
+
+@pytest.mark.parametrize("server", ["transformers", "lmstudio"])
+async def test_other_servers_are_not_streamed(server):
+    with running("openai", server=server) as (url, _):
+        engine = await connect("openai", url)
+        assert not engine.streams
+        await engine.close()
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        "", "data: [DONE]\n\n", "data: {\n\n", "data: []\n\n", 'data: {"choices": 3}\n\n',
+        'data: {"error": "gone"}\n\n',
+        'data: {"error": {"message": "gone"}}\n\n', 'data: {"choices": [{"text": "a"}]}\n\n', ": comment\n\n",
+        'data: {"choices": [{"text": "a", "finish_reason": "stop"}]}\n\n',
+    ],
+)  # fmt: skip
+async def test_a_stream_that_breaks_is_transient(events, monkeypatch):
+    with running("openai") as (url, _):
+        engine = await connect("openai", url)
+        transport = httpx.MockTransport(lambda _: httpx.Response(200, text=events))
+        monkeypatch.setattr(engine, "_client", httpx.AsyncClient(transport=transport))
+        with pytest.raises(TransientEngineError):
+            await engine.generate(REQUEST, lambda text, tokens: None)
+        await engine.close()
 
 
 async def test_the_starter_model_writes_the_same_behind_a_server(kind, tmp_path):

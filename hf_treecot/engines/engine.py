@@ -4,6 +4,7 @@ An engine knows a model and how to ask it. It must not know trees, patterns or r
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -95,6 +96,9 @@ class EngineIdentity:
     thoughts: str = ""
 
 
+Tell = Callable[[str, int], None]  # is told the text so far and the number of its tokens, in the caller's event loop
+
+
 def seed_of(*parts: object) -> int:
     """The seed of a request, from what it depends on: 31 bits, since some servers take no more."""
     digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=4).digest()
@@ -102,7 +106,12 @@ def seed_of(*parts: object) -> int:
 
 
 class Engine(Protocol):
-    """What a search needs of an engine."""
+    """
+    What a search needs of an engine.
+
+    One that `streams` also takes a [`Tell`] with a request, and calls it every few tokens. The end of what it tells
+    may become another: half a character, or the beginning of a stop string.
+    """
 
     identity: EngineIdentity
 

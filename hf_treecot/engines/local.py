@@ -8,14 +8,13 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
 
 import torch
 
 from ..attention_kernels import kernels_for_any_length
 from ..errors import ContextLengthError, EngineError, InvalidInputError
 from .chat_template import render_messages
-from .engine import SMALL_MODEL, Completion, EngineIdentity, Request
+from .engine import SMALL_MODEL, Completion, EngineIdentity, Request, Tell
 from .local_model import AttentionMask, check_model, end_tokens, identify, load_model
 from .local_rows import Row, RowReader
 from .sampling import sample
@@ -119,14 +118,9 @@ class LocalEngine:
         """The rendered prompt of a conversation, ready for the assistant's turn."""
         return render_messages(self.tokenizer, messages)
 
-    async def generate(self, request: Request, tell: Callable[[str, int], None] | None = None) -> Completion:
+    async def generate(self, request: Request, tell: Tell | None = None) -> Completion:
         """
         Write one thought; see [`Engine.generate`].
-
-        Args:
-            request ([`Request`]): What to write.
-            tell (`Callable`, *optional*): Called in this event loop, every few tokens, with the text so far and the
-                number of its tokens. Its end may become another: half a character, or the beginning of a stop string.
 
         Raises:
             ContextLengthError: The prompt leaves no room in the model's context.

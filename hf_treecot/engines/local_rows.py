@@ -3,13 +3,12 @@
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy
 
 from ..errors import EngineError
-from .engine import UNFINISHED_CHARACTER, Completion, Request
+from .engine import UNFINISHED_CHARACTER, Completion, Request, Tell
 
 
 TELL_EVERY = 4  # tokens: a text is decoded from its beginning each time
@@ -25,15 +24,13 @@ class Row:
     loop: asyncio.AbstractEventLoop
     uniforms: numpy.ndarray  # one number for every token
     budget: int
-    tell: Callable[[str, int], None] | None = None  # is told the text so far
+    tell: Tell | None = None  # is told the text so far
     generated: list[int] = field(default_factory=list)
     log_probability: float = 0.0
     done: bool = False  # its caller has an answer
 
     @classmethod
-    def of(
-        cls, request: Request, prompt: list[int], budget: int, tell: Callable[[str, int], None] | None = None
-    ) -> "Row":
+    def of(cls, request: Request, prompt: list[int], budget: int, tell: Tell | None = None) -> "Row":
         """A request of the running event loop."""
         loop = asyncio.get_running_loop()
         uniforms = numpy.random.default_rng(request.seed).random(budget)

@@ -7,13 +7,13 @@ By plain HTTP: OpenAI's own client would add headers from the environment, crede
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Any
 
 from ..errors import EngineError, InvalidInputError, TransientEngineError
 from .chat_template import tokenizer_digests
-from .engine import Completion, EngineIdentity, Request
+from .engine import Completion, EngineIdentity, Request, Tell
 from .neutral_settings import OPENAI_ANYWHERE, OPENAI_SETTINGS, NeutralSettings
 from .ollama import from_ollama, to_ollama
 from .sampling_check import check_sampling
@@ -21,6 +21,7 @@ from .server import (
     SAMPLE,
     ServerLimits,
     ServerOptions,
+    ask_events,
     ask_json,
     check_tokenizer,
     count_tokens,
@@ -36,6 +37,7 @@ from .server_kinds import (
     MANY_SLOTS,
     OLLAMA,
     OWN_NAMES,
+    SGLANG,
     TRANSFORMERS,
     Server,
     context_length,
@@ -43,6 +45,9 @@ from .server_kinds import (
     find_server,
     public_name,
 )
+
+
+STREAMING = ("vllm", SGLANG, LLAMA_CPP)  # those that are known to tell the same in a stream as at once
 
 
 class OpenAIEngine:
@@ -135,7 +140,7 @@ class OpenAIEngine:
         """The rendered prompt of a conversation, ready for the assistant's turn."""
         return render_chat(self.tokenizer, messages)
 
-    async def generate(self, request: Request) -> Completion:
+    async def generate(self, request: Request, tell: Tell | None = None) -> Completion:
         """
         Write one thought; see [`Engine.generate`].
 
@@ -155,7 +160,7 @@ class OpenAIEngine:
         }
         if request.stop:
             body["stop"] = list(request.stop)
-        answer = await self._neutral.ask(partial(self._ask, body))
+        answer = await self._neutral.ask(partial(self._ask, body, tell=tell))
         try:
             if self._server.kind == OLLAMA:
                 answer = from_ollama(answer)
@@ -165,7 +170,12 @@ class OpenAIEngine:
                 f"server {self.url} sent an answer that is not a completion ({type(error).__name__})"
             ) from None
 
-    async def _ask(self, body: Mapping[str, Any], neutral: Mapping[str, Any]) -> Any:
+    @property
+    def streams(self) -> bool:
+        """Whether it tells what it writes."""
+        return self._server.kind in STREAMING
+
+    async def _ask(self, body: Mapping[str, Any], neutral: Mapping[str, Any], tell: Tell | None) -> Any:
         if self._server.kind == OLLAMA:
             body = to_ollama(body, neutral)
         elif self._server.kind == TRANSFORMERS:
@@ -176,7 +186,11 @@ class OpenAIEngine:
             body = {**body, "generation_config": json.dumps(settings)}
         else:
             body = {**body, **neutral}
-        return await ask_json(self._client, "POST", f"{self.url}{self._server.route}", self._token, body)
+        url = f"{self.url}{self._server.route}"
+        if tell is None:
+            return await ask_json(self._client, "POST", url, self._token, body)
+        body = {**body, "stream": True, "stream_options": {"include_usage": True}}
+        return await _gather(ask_events(self._client, url, self._token, body), url, tell)
 
     def _read(self, choice: dict[str, Any], usage: dict[str, Any], request: Request) -> Completion:
         told, log_probabilities = usage["prompt_tokens"], choice.get("logprobs") or {}
@@ -197,6 +211,25 @@ class OpenAIEngine:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+async def _gather(events: AsyncIterator[Any], url: str, tell: Tell) -> dict[str, Any]:
+    """The answer that a stream comes to, as it would have been sent at once; its text is told as it comes."""
+    text, told, last, usage = "", {"tokens": [], "token_logprobs": [], "content": []}, None, None
+    try:
+        async for event in events:
+            usage = event.get("usage") or usage
+            for choice in event["choices"]:
+                text += choice.get("text") or ""
+                for name, values in told.items():
+                    values.extend((choice.get("logprobs") or {}).get(name) or ())
+                last = choice if choice.get("finish_reason") else last
+                tell(text, max(len(told["tokens"]), len(told["content"])))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise TransientEngineError(f"server {url} sent an event that is none ({type(error).__name__})") from None
+    if last is None or usage is None:
+        raise TransientEngineError(f"server {url} ended its answer early")
+    return {"choices": [{**last, "text": text, "logprobs": told}], "usage": usage}
 
 
 def _base(url: str) -> str:

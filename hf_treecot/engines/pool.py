@@ -12,15 +12,16 @@ import math
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import astuple, dataclass, replace
+from functools import partial
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 from tenacity import wait_random_exponential as random_wait
 
 from ..errors import EnginesDownError, InvalidInputError, OverloadedError, RateLimitError, TransientEngineError
 from .cost import Prices
-from .engine import Completion, EngineIdentity, Request
+from .engine import Completion, EngineIdentity, Request, Tell
 from .replica import Connect, Replica, same_model
 
 
@@ -148,9 +149,14 @@ class EnginePool:
         """The rendered prompt of a conversation, ready for the assistant's turn."""
         return next(r.engine for r in self.replicas if r.engine).render_chat(messages)
 
-    async def generate(self, request: Request) -> Completion:
+    @property
+    def streams(self) -> bool:
+        """Whether all servers that are known tell what they write."""
+        return all(getattr(r.engine, "streams", False) for r in self.replicas if r.engine)
+
+    async def generate(self, request: Request, tell: Tell | None = None) -> Completion:
         """
-        Write one thought; see [`Engine.generate`].
+        Write one thought; see [`Engine.generate`]. Only the first attempt is told while it is written.
 
         Raises:
             ContextLengthError: The prompt does not fit.
@@ -164,14 +170,14 @@ class EnginePool:
             wait=self._wait,
             reraise=True,
         )
-        completion = await retrying(self._attempt, request, tried)
+        completion = await retrying(self._attempt, request, tried, tell)
         return replace(completion, cost=self.prices.of(completion)) if self.prices else completion
 
     def _wait(self, state: RetryCallState) -> float:
         jitter = random_wait(multiplier=self.config.backoff, max=self.config.max_backoff)(state)
         return max(jitter, state.outcome.exception().retry_after)
 
-    async def _attempt(self, request: Request, tried: list[Replica]) -> Completion:
+    async def _attempt(self, request: Request, tried: list[Replica], tell: Tell | None) -> Completion:
         while True:
             replica = await self._choose(request, tried[-1] if tried else None)
             replica.load += 1
@@ -179,20 +185,21 @@ class EnginePool:
                 async with replica.slots:
                     await self._leave_alone(replica)
                     if replica.up:  # it may have gone down while this request waited for a slot
+                        ask = partial(replica.engine.generate, request, *([tell] if tell and not tried else []))
                         tried.append(replica)
-                        if completion := await self._ask_within(replica, request):
+                        if completion := await self._ask_within(replica, ask):
                             return completion
             finally:
                 replica.load -= 1
 
-    async def _ask_within(self, replica: Replica, request: Request) -> Completion | None:
+    async def _ask_within(self, replica: Replica, ask: Callable[[], Awaitable[Completion]]) -> Completion | None:
         """
         None if the server is well and the request is to be asked anew: it had no room for all that ran there, and half
         as many will, or it takes no more for a time.
         """
         limit, alone = replica.slots.limit, replica.slots.taken == 1
         try:
-            return await self._ask(replica, request)
+            return await self._ask(replica, ask)
         except OverloadedError as error:
             if limit == 1 and alone:  # it is not the number of requests
                 self._note_failure(replica, error)
@@ -219,11 +226,11 @@ class EnginePool:
                 )
             await asyncio.sleep(seconds)
 
-    async def _ask(self, replica: Replica, request: Request) -> Completion:
+    async def _ask(self, replica: Replica, ask: Callable[[], Awaitable[Completion]]) -> Completion:
         engine = replica.engine
         try:
             async with asyncio.timeout(self.config.request_timeout):
-                completion = await engine.generate(request)
+                completion = await ask()
         except (OverloadedError, RateLimitError):
             raise
         except (TransientEngineError, TimeoutError) as error:

@@ -3,8 +3,9 @@
 This module knows HTTP and what may go wrong on it. It must not know which server is asked, nor when to ask again.
 """
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -268,6 +269,32 @@ async def ask_json(client: httpx.AsyncClient, method: str, url: str, token: str 
         raise TransientEngineError(
             f"server {url} sent something that is not JSON", status=response.status_code
         ) from None
+
+
+async def ask_events(client: httpx.AsyncClient, url: str, token: str | None, body: Any) -> AsyncIterator[Any]:
+    """
+    Send a request and read the server-sent events that come back, each a JSON object.
+
+    Raises:
+        TransientEngineError, ContextLengthError, EngineError: See [`failure`]; also for an event that is an error.
+    """
+    try:
+        async with client.stream("POST", url, json=body) as response:
+            if not response.is_success:
+                await response.aread()
+                raise failure(url, response, token)
+            async for line in response.aiter_lines():
+                if not line.startswith("data:") or (data := line.removeprefix("data:").strip()) == "[DONE]":
+                    continue
+                event = json.loads(data)
+                if isinstance(event, dict) and (error := event.get("error")):
+                    text = error.get("message", error) if isinstance(error, dict) else error
+                    raise TransientEngineError(redact(f"server {url} said: {str(text)[:300]}", token))
+                yield event
+    except HTTPX_ERRORS as error:
+        raise TransientEngineError(describe(url, error)) from None
+    except (ValueError, RecursionError):
+        raise TransientEngineError(f"server {url} sent an event that is not JSON") from None
 
 
 def describe(url: str, error: Exception) -> str:

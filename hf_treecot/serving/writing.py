@@ -1,18 +1,17 @@
 """One text of a model, told while it is written, by every engine: those that tell, and those that do not."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from ..engines.engine import UNFINISHED_CHARACTER, Completion, Engine, Request
-from ..errors import ContextLengthError
+from ..engines.engine import UNFINISHED_CHARACTER, Completion, Engine, Request, Tell
+from ..errors import ContextLengthError, TransientEngineError
 
 
 PIECE = 16  # tokens that an engine which does not tell is asked for at a time
-Told = Callable[[str, int], None]
 
 
-async def write(engine: Engine, request: Request, tell: Told | None = None) -> Completion:
+async def write(engine: Engine, request: Request, tell: Tell | None = None) -> Completion:
     """
     A completion, told while it is written. What the Space's Talk tab streams with.
 
@@ -31,8 +30,12 @@ async def write(engine: Engine, request: Request, tell: Told | None = None) -> C
     if tell is None:
         return await engine.generate(request)
 
+    told = ""
+
     def settle(text: str, tokens: int) -> None:
-        tell(settled(text, request.stop), tokens)
+        nonlocal told
+        told = settled(text, request.stop)
+        tell(told, tokens)
 
     if getattr(engine, "streams", False):
         completion = await engine.generate(request, settle)
@@ -40,11 +43,13 @@ async def write(engine: Engine, request: Request, tell: Told | None = None) -> C
         completion = await engine.generate(request)
     else:
         completion = await _in_pieces(engine, request, settle)
+    if not completion.text.startswith(told):  # a server failed, and when it was asked again wrote something else
+        raise TransientEngineError("what was written is not what was told of it before")
     tell(completion.text, completion.tokens)
     return completion
 
 
-async def _in_pieces(engine: Engine, request: Request, tell: Told) -> Completion:
+async def _in_pieces(engine: Engine, request: Request, tell: Tell) -> Completion:
     seeds = random.Random(request.seed)
     text, tokens, prompt_tokens, reason, sure = "", 0, 0, "length", 0.0
     while tokens < request.max_new_tokens and reason == "length":

@@ -9,7 +9,7 @@ from functools import partial
 
 from starlette.applications import Starlette
 from starlette.requests import Request as HTTPRequest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ..engines.engine import Request
@@ -18,6 +18,7 @@ from .tgi import split_evenly
 
 
 STANDARD = {
+    "stream", "stream_options",
     "model", "prompt", "max_tokens", "temperature", "top_p", "seed", "stop", "logprobs", "n", "presence_penalty",
     "frequency_penalty",
 }  # fmt: skip
@@ -124,6 +125,8 @@ def make_app(
             _as_llama_cpp(answer["choices"][0])
         if server in ("transformers", "lmstudio"):  # they tell no more than that
             answer["choices"][0] = {name: answer["choices"][0][name] for name in ("index", "text", "finish_reason")}
+        if asked.get("stream"):
+            return StreamingResponse(_events(answer), media_type="text/event-stream")
         return JSONResponse(answer)
 
     async def chat(request: HTTPRequest) -> Response:
@@ -181,6 +184,18 @@ def _answer(completion, wanted: Request, fault: str, length: int, asked: dict) -
         "id": "cmpl-1", "object": "text_completion", "created": 0, "model": asked["model"], "choices": [choice],
         "usage": usage,
     }  # fmt: skip
+
+
+def _events(answer: dict):
+    """An answer in some chunks, and its usage in the last, as `stream_options` has it."""
+    (choice,), usage = answer["choices"], answer["usage"]
+    pieces = split_evenly(choice["text"], 4)
+    parts = [{"index": 0, "text": piece, "logprobs": None, "finish_reason": None} for piece in pieces]
+    parts[-1] = {**choice, "text": pieces[-1]}
+    for part in parts:
+        yield f"data: {json.dumps({**answer, 'choices': [part], 'usage': None})}\n\n"
+    yield f"data: {json.dumps({**answer, 'choices': [], 'usage': usage})}\n\n"
+    yield "data: [DONE]\n\n"
 
 
 def _chat_answer(completion, length: int, asked: dict) -> dict:
