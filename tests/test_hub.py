@@ -26,7 +26,7 @@ from hf_treecot.base import Problem
 from hf_treecot.building.builder import select_again
 from hf_treecot.cli.main import main
 from hf_treecot.errors import HubError, InvalidInputError
-from hf_treecot.hub.dataset import FEATURES, DatasetWriter, load_trees
+from hf_treecot.hub.dataset import FEATURES, OPTIONAL, DatasetWriter, load_trees
 from hf_treecot.hub.push import push_model, push_space, push_trees
 from hf_treecot.mcts.tree import Node, Tree
 from hf_treecot.selection.selector import SelectionConfig, Selector
@@ -34,6 +34,9 @@ from hf_treecot.testing.hub import Fault, User
 
 from .build_worker import build
 from .tiny_models import save_tiny
+
+
+ALWAYS = [config for config in FEATURES if config not in OPTIONAL]
 
 
 ROOT = Path(__file__).parents[1]
@@ -83,7 +86,7 @@ def small_run(directory, *trees, rows=()):
 # What arrives
 
 
-@pytest.mark.parametrize("config", FEATURES)
+@pytest.mark.parametrize("config", ALWAYS)
 def test_what_is_pushed_is_what_load_dataset_gives(hub, run, config):
     published = push(run)
     assert published.changed
@@ -137,7 +140,7 @@ def test_other_rows_from_published_trees(hub, run, tmp_path):
     select_again(by_id(load_trees(run)), Selector(tokenize, settings), tmp_path / "direct", "run")
     assert report.trees == 12
     assert report.selection["preference"] == "all"
-    for config in FEATURES:
+    for config in ALWAYS:
         again, direct = (
             sorted(load_dataset(str(tmp_path / name / "dataset"), config, split="train"), key=str)
             for name in ("again", "direct")
@@ -348,7 +351,7 @@ def test_hostile_rows_leave_the_card_and_the_files_well_formed(hub, tmp_path):
         card = DatasetCard(hub.files("datasets", f"user/hostile{i}")["README.md"].decode())
         assert card.data.license == ["unknown"] or card.data.license == "unknown"
         assert "stolen" not in card.data.tags
-        assert {config["config_name"] for config in card.data.configs} == set(FEATURES)
+        assert {config["config_name"] for config in card.data.configs} == set(ALWAYS)
         assert len(card.content) < 40_000
         outside = card.text[: card.text.index("## An example")] + card.text[card.text.index("## Licences") :]
         assert "<" not in outside.replace("text -> token ids", "").replace("n<1K", "")

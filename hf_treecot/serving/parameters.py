@@ -113,8 +113,12 @@ def read_json(body: bytes) -> dict[str, Any]:
     def refuse(_: str) -> None:
         raise ValueError
 
+    def whole(digits: str) -> int:
+        """Of few digits: a library may have lifted Python's own limit for the whole process."""
+        return int(digits) if len(digits) < 100 else refuse(digits)
+
     try:
-        content = json.loads(body, parse_constant=refuse)
+        content = json.loads(body, parse_constant=refuse, parse_int=whole)
         json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError):
         content = None
