@@ -33,7 +33,7 @@ MARKS = {
     "browser": ("test_space_browser", "test_space_browser_tabs", "test_space_hub"),
     "servers": (
         "test_builder", "test_cli_engines", "test_docs", "test_hub", "test_pool", "test_server_engines",
-        "test_server_kinds", "test_serving", "test_sharding",
+        "test_server_kinds", "test_server_process", "test_serving", "test_sharding", "test_which_engine",
     ),
     "training": (
         "test_ablation", "test_callbacks", "test_cdpo_trainer", "test_cli_training", "test_cli_evaluate",

@@ -47,8 +47,11 @@ MATCHES = {line: match for line in LINES if (match := re.match(LAUNCHED, line))}
 # What shows a window, takes all of the machine, or prints what another test reads.
 ELSEWHERE = ("serve", "space", "demo", "ablation", "evolve", "starter")
 # What asks for GPUs and the Hub's data: that all packaged configurations are read is another test's.
-ON_SERVERS = ("treecot build --config build/qwen2.5-7b-vllm", "treecot build --config build/paper-72b-70b-tgi")
-COMMANDS = [line for line, match in MATCHES.items() if match[2] not in ELSEWHERE and line not in ON_SERVERS]
+ON_SERVERS = (
+    "treecot build --config build/qwen2.5-7b-vllm", "treecot build --config build/paper-72b-70b-tgi",
+    "treecot build --serve ",
+)  # fmt: skip
+COMMANDS = [line for line, match in MATCHES.items() if match[2] not in ELSEWHERE and not line.startswith(ON_SERVERS)]
 MODELS = ("Qwen/Qwen2.5-7B-Instruct", "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-1.5B-Instruct", "my/adapter")
 SHORT_SEARCH = (
     "--num_problems 2 --num_simulations 2 --min_right 1 --max_right 1 --max_depth 4 --max_new_tokens 16 "

@@ -52,6 +52,13 @@ def test_a_command(command, run, tmp_path, monkeypatch, tiny_model_directory):
         assert (result.returncode, result.stdout) == (2, "")
         assert "TREECOT_SERVER_TOKEN" in result.stderr
         return
+    if "--serve " in command:  # nothing is installed here; that it runs is shown elsewhere
+        monkeypatch.setenv("PATH", "")
+        (tmp_path / "qwen2.5-7b-q8_0.gguf").touch()
+        result = run("build", *shlex.split(command)[2:])
+        assert (result.returncode, result.stdout) == (2, "")
+        assert "is not installed" in result.stderr
+        return
     with ExitStack() as stack:
         told = None
         for port in re.findall(r"localhost:(\d+)", command):

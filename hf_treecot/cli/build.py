@@ -30,7 +30,7 @@ from ..selection.judgements import Judgements, load_judgements
 from ..selection.selector import SelectionConfig, Selector
 from ..verifiers import load_verifier
 from ..verifiers.worker import VerifierPool
-from .engines import EngineArguments, open_engines, prices_of, room_for_requests
+from .engines import EngineArguments, open_engines, prices_of, room_for_requests, served
 from .parser import parse, run
 
 
@@ -187,15 +187,18 @@ async def build(settings: BuildSettings, problems: list[Problem] | None = None) 
     check_directory(Path(arguments.output_dir))
     problems = problems or read_problems(settings.problems, arguments.seed)
     sampling = settings.search.temperature, settings.search.top_p
-    async with pool, open_engines(settings.engines, *sampling, long=len(problems) >= LONG_BUILD) as engines:
+    output_dir = Path(arguments.output_dir)
+    async with (
+        pool,
+        served(settings.engines, output_dir.with_name(f"{output_dir.name}.server.log")) as who,
+        open_engines(who, *sampling, long=len(problems) >= LONG_BUILD) as engines,
+    ):
         selector = Selector.of_tokenizer(engines["generator"].tokenizer, settings.selection, judgements)
         if arguments.trees_in_flight is None and (room := room_for_requests(engines)):
             config = replace(config, trees_in_flight=room)
         if arguments.dry_run:
             return await grow_sample(arguments, problems, patterns, engines, pool.verify, selector, config)
-        return await build_trees(
-            problems, patterns, engines, pool.verify, selector, Path(arguments.output_dir), config
-        )
+        return await build_trees(problems, patterns, engines, pool.verify, selector, output_dir, config)
 
 
 async def grow_sample(arguments, problems, patterns, engines, verify, selector, config) -> Estimate:

@@ -2,17 +2,20 @@
 
 import asyncio
 import os
+import shlex
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..engines.cost import Prices
 from ..engines.engine import Engine
 from ..engines.pool import EnginePool, PoolConfig
 from ..engines.server import ServerOptions, check_url
+from ..engines.server_process import PROGRAMS, free_port, run_server, search_options, server_command
 from ..errors import InvalidInputError
 from ..starter.built_in import BUILT_IN, STARTER, model_path
 
@@ -54,6 +57,16 @@ class EngineArguments:
             "help": "local: in this process; tgi: text-generation-inference servers; openai: servers of "
             "/v1/completions (vLLM, SGLang, llama.cpp); chat: servers of /v1/chat/completions, and providers."
         },
+    )
+    serve: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "vllm, tgi or llama.cpp, and a model: start such a server of it, and stop it at the end of the "
+            "build. llama.cpp takes a .gguf file or a Hub repository with one, and a tokenizer."
+        },
+    )
+    serve_options: str = field(
+        default="", metadata={"help": "Options of that server besides, in one word: '--tensor-parallel-size 2'."}
     )
     provider: str | None = field(
         default=None,
@@ -147,6 +160,8 @@ async def open_engines(
     Raises:
         InvalidInputError: An argument is wrong, or a model or server cannot be used.
     """
+    if arguments.serve:
+        raise InvalidInputError("serve is for builds: start a server yourself, and set engine and servers")
     _check(arguments)
     async with AsyncExitStack() as stack:
         if arguments.engine == "local":
@@ -162,6 +177,35 @@ async def open_engines(
         else:
             critic = generator
         yield {"generator": generator, "critic": critic}
+
+
+@asynccontextmanager
+async def served(arguments: EngineArguments, log: Path) -> AsyncIterator[EngineArguments]:
+    """
+    The arguments of a server that lives as long as the block, if one is to be started; else as they are.
+
+    Args:
+        arguments ([`EngineArguments`]): Who writes.
+        log (`Path`): Where the server writes.
+
+    Raises:
+        InvalidInputError: The server is unknown, not installed, or does not start.
+    """
+    if not arguments.serve:
+        yield arguments
+        return
+    if len(arguments.serve) != 2:
+        raise InvalidInputError(f"serve={' '.join(arguments.serve)!r}: write it as --serve vllm MODEL")
+    if arguments.engine != "local" or arguments.servers or arguments.provider:
+        raise InvalidInputError("serve starts a server of its own: leave out engine, servers and provider")
+    kind, model = arguments.serve[0], model_path(arguments.serve[1])
+    most, port = arguments.max_concurrent_requests, free_port()
+    options = [*search_options(kind, most), *shlex.split(arguments.serve_options)]
+    if arguments.revision and kind != "llama.cpp":
+        options += ["--revision", arguments.revision]
+    command = server_command(kind, model, port, options)
+    async with run_server(command, port, log, arguments.start_timeout) as url:
+        yield replace(arguments, serve=[], engine=PROGRAMS[kind].engine, servers=[url])
 
 
 def room_for_requests(engines: dict[str, Engine]) -> int | None:

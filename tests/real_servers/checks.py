@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from hf_treecot.building.builder import BuildConfig, build_trees
@@ -24,7 +27,8 @@ from hf_treecot.starter.built_in import model_path
 from hf_treecot.starter.training import StarterRecipe, training_examples
 
 from ..worlds import verify_inline
-from .servers import API_KEY, llama_cpp, transformers_serve
+from .llama_cpp import llama_server
+from .servers import API_KEY, llama_cpp, starter_gguf, transformers_serve
 
 
 KINDS = {"llama.cpp": llama_cpp, "transformers serve": transformers_serve}
@@ -193,6 +197,32 @@ async def test_a_server_that_loads_is_waited_for(tmp_path, caplog):
         await until(lambda: "waiting up to 120 s for a server" in caplog.text)
         server.start()
         assert (await starting).trees == 2
+
+
+async def test_a_server_of_the_builds_own(tmp_path, monkeypatch):
+    """Started by the build, killed while it runs, started again, stopped."""
+    monkeypatch.setenv("PATH", f"{llama_server().parent}:{os.environ['PATH']}")
+    command = [
+        sys.executable, "-m", "hf_treecot.cli.main", "build", "--config", "demo", "--serve", "llama.cpp",
+        str(starter_gguf()), "--tokenizer", "starter", "--output_dir", str(tmp_path / "run"), "--num_problems", "3",
+        "--max_concurrent_requests", "4",
+    ]  # fmt: skip
+    with (tmp_path / "log").open("w") as log:
+        build = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        await until(lambda: _journaled(tmp_path / "run") >= 20 or build.poll() is not None)
+        (server,) = [child for child in psutil.Process(build.pid).children() if child.name() == "llama-server"]
+        server.kill()
+        assert await asyncio.to_thread(build.wait) == 0, (tmp_path / "log").read_text()
+    assert len(list(load_trees(tmp_path / "run"))) == 9
+    assert "the server died (-9" in (tmp_path / "log").read_text()
+    assert (tmp_path / "run.server.log").stat().st_size > 0
+    port = server_port(tmp_path / "run.server.log")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}/health")
+
+
+def server_port(log):
+    return re.search(r"listening on .*?:(\d+)", log.read_text())[1]
 
 
 async def test_continuous_batching_of_transformers_keeps_what_it_was_first_asked(tmp_path):
