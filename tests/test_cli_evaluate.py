@@ -34,6 +34,9 @@ def test_evaluate_from_the_command_line_and_again(run, tmp_path, tiny_model_dire
     assert results["config_general"]["model_config"]["num_samples"] == 2
     assert len(list((tmp_path / "out" / "details").rglob("details_treecot:letters|0_*.parquet"))) == 3
     assert (tmp_path / "out" / "plot.png").stat().st_size > 10_000
+    assert rows[0]["reliability"] == {}  # one output: nothing to agree with
+    if rows[1]["reliability"]:
+        assert (tmp_path / "out" / "calibration.md").read_text().count("| sample |") == 2  # agreement, log-probability
     assert (tmp_path / "out" / "table.md").read_text().count("\n") == 5
     # The second run asks nothing of the model and finds the same.
     monitored = Journal(tmp_path / "out" / "journal.sqlite")

@@ -285,6 +285,15 @@ def own_benchmarks(arguments: EvaluateArguments) -> list:
     return benchmarks
 
 
+def report_calibration(rows: list[dict], directory: Path) -> None:
+    """Say how far confidence can be trusted, in `calibration.md` and `calibration.png`, if answers were chosen."""
+    from ..evaluation.calibration_report import calibrated, plot_calibration, write_calibration
+
+    if calibrated(rows):
+        (directory / "calibration.md").write_text(write_calibration(rows), encoding="utf-8")
+        plot_calibration(rows, directory / "calibration.png")
+
+
 def main(args: list[str] | None = None) -> None:
     """Evaluate, print the table, keep the figures."""
     from rich.console import Console
@@ -298,6 +307,7 @@ def main(args: list[str] | None = None) -> None:
     directory = Path(arguments.output_dir)
     (directory / "table.md").write_text(markdown(rows), encoding="utf-8")
     plot(rows, Path(arguments.plot or directory / "plot.png"))
+    report_calibration(rows, directory)
     if arguments.budgets:
         report_budgets(rows, arguments.budgets, directory)
     output = Path(arguments.output or directory / "evaluation.json")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..problems.generators import EASY, HARD
-from .comparison import cell
+from .comparison import cell, markdown_table
 
 
 def write_budgets(rows: Sequence[dict[str, Any]], budgets: Sequence[int]) -> str:
@@ -35,7 +35,7 @@ def write_budgets(rows: Sequence[dict[str, Any]], budgets: Sequence[int]) -> str
         ):
             values = [_cell(row, f"{name}@{budget}") for budget in budgets]
             lines.append([*who, title, *values, last, cell(row, "accuracy_area") if name == "accuracy" else ""])
-    text = "Percent, with 95 % bootstrap intervals.\n\n" + _markdown([heads, *lines])
+    text = "Percent, with 95 % bootstrap intervals.\n\n" + markdown_table([heads, *lines])
     heads = ["model", "decoding", "task", "tokens", "tokens a right answer", "overthinking", "underthinking"]
     names = ("overthinking", "underthinking")
     lines = [
@@ -45,11 +45,11 @@ def write_budgets(rows: Sequence[dict[str, Any]], budgets: Sequence[int]) -> str
         ]
         for row in rows
     ]  # fmt: skip
-    text += "\n" + _markdown([heads, *lines])
+    text += "\n" + markdown_table([heads, *lines])
     if lines := [_both(easy, hard) for easy, hard in _parts(rows)]:
         heads = ["model", "decoding", "kind", "easy: accuracy", "easy: tokens", "easy: thrift", "hard: accuracy",
                  "hard: tokens", "F1 of thrift and accuracy"]  # fmt: skip
-        text += "\n" + _markdown([heads, *lines])
+        text += "\n" + markdown_table([heads, *lines])
     return text
 
 
@@ -81,11 +81,6 @@ def _both(easy: dict[str, Any], hard: dict[str, Any]) -> list[str]:
         f"{easy['length']:.0f}", cell(easy, "thrift"), cell(hard, "accuracy"), f"{hard['length']:.0f}",
         f"{100 * f1:.1f}",
     ]  # fmt: skip
-
-
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    head, *rest = lines
-    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rest]) + "\n"
 
 
 def plot_budgets(rows: Sequence[dict[str, Any]], budgets: Sequence[int], path: Path) -> None:

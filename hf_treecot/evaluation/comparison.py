@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from .calibration import SIGNALS, reliability
 from .statistics import compare
 
 
@@ -29,12 +30,14 @@ def rows_of(runs: Sequence["Figures"]) -> list[dict[str, Any]]:
     Returns:
         `list[dict]`: `model`, `decoding`, `task`, `count`, every metric with its interval, and, if it is not the
         first, `difference`, `difference_low`, `difference_high` and `p_value` of its accuracy against the first on the
-        same problems.
+        same problems; in `reliability` the points of its reliability diagrams, where answers were chosen from several.
     """
     rows, first = [], {}
     for run in runs:
         accuracy = run.values["accuracy"]
         row = {"model": run.model, "decoding": run.decoding, "task": run.task, "count": len(accuracy), **run.results}
+        pairs = {signal: list(run.values.get(f"selective_{signal}", {}).values()) for signal in SIGNALS}
+        row["reliability"] = {signal: points for signal in SIGNALS if (points := reliability(pairs[signal]))}
         if base := first.get(run.task):
             shared = [name for name in base if name in accuracy]
             result = compare([base[name] for name in shared], [accuracy[name] for name in shared])
@@ -113,7 +116,13 @@ def table(rows: Sequence[dict[str, Any]], width: int = WIDE) -> Table:
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """The rows for a README."""
     heads, lines = _grid(rows)
-    return "\n".join("| " + " | ".join(line) + " |" for line in [heads, ["---"] * len(heads), *lines]) + "\n"
+    return markdown_table([heads, *lines])
+
+
+def markdown_table(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of cells, the first of which is the head, as a table in markdown."""
+    head, *rest = lines
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rest]) + "\n"
 
 
 def ladder(rows: Sequence[dict[str, Any]]) -> str:

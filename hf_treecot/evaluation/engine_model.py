@@ -269,4 +269,5 @@ class EngineModel(LightevalModel):
             found_at=found.found_at,
             # One that stopped of itself has spent less than it might.
             budget=budget if self.config.stopping == "rewards" else min(budget, found.spent),
+            ballot=found.ballot,
         )

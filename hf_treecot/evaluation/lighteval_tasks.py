@@ -20,6 +20,7 @@ from ..verifiers.agreement import shared_keys
 from ..verifiers.judging import Judged
 from .budget_figures import budget_figures, budget_names
 from .budgets import Within
+from .calibration import calibration_figures, confidences
 from .metrics import (
     REASONING,
     TOKENS_PER_RIGHT,
@@ -38,7 +39,7 @@ from .voting import Vote
 
 LOWER_IS_BETTER = (
     "no_answer", "repetition", "over_reflection", "length", "tokens", "verifier_failures", "cut", "overthinking",
-    "underthinking",
+    "underthinking", "brier",
 )  # fmt: skip
 
 
@@ -53,7 +54,7 @@ class Outputs(ModelResponse):
         is_search (`bool`): The outputs are those of one search, the one it chose first; else independent samples.
         found_at (`list[int]`): Tokens that had been generated for the problem when an output was there.
         budget (`int`): Tokens that could be spent on the problem.
-        ballot (`list[Vote]`): What every sample may be weighed by in a vote, without keys; may be empty.
+        ballot (`list[Vote]`): What every output may be weighed by in a vote, of samples without keys; may be empty.
         answer_vote (`str`): How the samples are weighed.
         within (`list[list[Within]]`): Every output within every budget of thinking; may be empty.
     """
@@ -169,6 +170,9 @@ class OutputMetrics(SampleLevelComputation, SamplingMetric):
         rewards = [mean_known([reply.reward for reply in output]) for output in outputs]
         figures = output_figures(problems, outputs[0], self.kind) | {"tokens": response.budget}
         figures |= {TOKENS_PER_RIGHT: [response.budget, int(rewards[0] > 0.5)]}
+        chosen = 0 if response.ballot else None
+        confidence = confidences(response.ballot, response.token_counts, chosen)
+        figures |= calibration_figures(confidence, rewards[0] if response.ballot else 0.0)
         return figures | within_tokens(rewards, response.found_at, response.budget)
 
 

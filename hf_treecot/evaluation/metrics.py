@@ -15,6 +15,7 @@ from itertools import accumulate
 from ..base import Problem, Verdict
 from ..verifiers.diagnostics import is_looping, is_over_reflecting, repetition
 from ..verifiers.judging import NO_ANSWER, Judged
+from .calibration import calibration_figures, calibration_names, confidences, selective_accuracy
 from .replies import verify
 from .statistics import estimate, pass_at_k, sample_counts
 from .voting import Vote, elect
@@ -77,6 +78,9 @@ def problem_figures(
             replace(vote, key=key) for vote, key in zip(ballot or [Vote(None, "")] * len(keys), keys, strict=True)
         ]
         figures |= sample_figures(rewards, votes, answer_vote)
+        chosen, tokens = elect(votes, answer_vote), [output["tokens"] for output in outputs]
+        right = 0.0 if chosen is None else rewards[chosen]
+        figures |= calibration_figures(confidences(votes, tokens, chosen), right)
         figures |= within_tokens(rewards, list(accumulate(output["tokens"] for output in outputs)), figures["tokens"])
     return figures
 
@@ -165,7 +169,7 @@ def metric_names(kind: str, k: int) -> list[str]:
         names += INSTRUCTION_ACCURACIES
     if kind == CONVERSATION:
         names += [f"turn_{turn}_{name}" for turn in (1, 2, 3) for name in (*INSTRUCTION_ACCURACIES, MEAN)]
-    names += [f"test@tokens{part}" for part in PARTS]
+    names += [f"test@tokens{part}" for part in PARTS] + calibration_names()
     if k > 1:
         names += [f"{name}@{count}" for name in ("pass", "maj", "vote", "test") for count in sample_counts(k)]
     return names
@@ -178,9 +182,11 @@ def summarize(name: str, values: Sequence[float | Sequence[float]]) -> dict[str,
     Args:
         name (`str`): Its name.
         values (`Sequence`): One a problem; lists where a problem has several, as with instructions; lists of lists
-            for the mean of several figures; of tokens for a right answer, both of them.
+            for the mean of several figures; of tokens for a right answer, and of selective accuracy, both of them.
     """
-    if name == TOKENS_PER_RIGHT:
+    if name.startswith("selective_"):
+        result = selective_accuracy(values)
+    elif name == TOKENS_PER_RIGHT:
         result = estimate([tokens for tokens, _ in values], [right for _, right in values])
     else:
         lists = [value if isinstance(value, list) else [value] for value in values]

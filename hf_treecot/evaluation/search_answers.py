@@ -12,7 +12,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..base import Problem, Verdict
 from ..engines.engine import Engine
@@ -41,6 +41,7 @@ class FoundAnswers:
         has_answer (`bool`): Whether there is any answer.
         spent (`int`): Generated tokens of the tree; the last simulation may go beyond the budget.
         answer_vote (`str`): How the answer was chosen.
+        ballot (`list[Vote]`): What every answer may be weighed by, in the order of the chains; empty without any.
     """
 
     chains: list[str]
@@ -49,6 +50,7 @@ class FoundAnswers:
     has_answer: bool
     spent: int
     answer_vote: str
+    ballot: list[Vote] = field(default_factory=list)
 
 
 async def search_answers(
@@ -100,6 +102,7 @@ async def search_answers(
     if (elected := elect(ballot, answer_vote)) is not None:
         chosen = in_time[elected]
         nodes = [chosen, *(node for node in in_time if node != chosen)]
+        ballot = [ballot[in_time.index(node)] for node in nodes]
     else:
         nodes = [max(range(len(tree.nodes)), key=lambda node: _tokens(tree, node))]
     return FoundAnswers(
@@ -109,6 +112,7 @@ async def search_answers(
         bool(ballot),
         tree.generated_tokens,
         answer_vote,
+        ballot,
     )
 
 

@@ -3,7 +3,7 @@
 Plain functions of numbers. The problems are what is resampled: samples of one problem are not independent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import comb
 
@@ -81,6 +81,29 @@ def estimate(
     means = (sums / numpy.maximum(counts, 1e-12)).mean(axis=1)
     low, high = numpy.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(mean, float(low), float(high), float(means.std(ddof=1)))
+
+
+def bootstrap(
+    problems: numpy.ndarray, figure: Callable[[numpy.ndarray], float], *, level: float = 0.95, seed: int = 0
+) -> Estimate:
+    """
+    Any figure of all problems together, with a percentile bootstrap interval.
+
+    Args:
+        problems (`numpy.ndarray`): One row a problem.
+        figure (`Callable`): Of such an array.
+        level (`float`): Of the interval.
+        seed (`int`): Of the resampling.
+
+    Returns:
+        [`Estimate`]: NaN everywhere if there are no problems.
+    """
+    if not len(problems):
+        return Estimate(*[float("nan")] * 4)
+    rng = numpy.random.default_rng(seed)
+    drawn = [figure(problems[rng.integers(len(problems), size=len(problems))]) for _ in range(RESAMPLES)]
+    low, high = numpy.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(figure(problems), float(low), float(high), float(numpy.std(drawn, ddof=1)))
 
 
 def compare(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> Comparison:
