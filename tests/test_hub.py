@@ -535,6 +535,52 @@ def test_a_model_is_published_with_its_results_and_without_what_is_left_of_train
     assert "model.safetensors" not in hub.files("models", "user/model")
 
 
+def test_results_on_benchmarks_of_the_hub_are_shown_there(hub, tmp_path, caplog):
+    """Read back with the client; whole runs alone, greedy before sampled, with links to outputs and to trees."""
+    api = HfApi()
+    api.create_repo("user/sums", repo_type="dataset")
+    tasks = {"tasks": [{"id": "sums", "config": "main", "split": "test"}, {"id": "other", "config": "hard"}]}
+    api.upload_file(
+        path_or_fileobj=json.dumps(tasks).encode(), path_in_repo="eval.yaml", repo_id="user/sums", repo_type="dataset"
+    )
+    model = Path(save_tiny(tmp_path / "model"))
+    results = tmp_path / "results"
+    for decoding, accuracy, asked in (("sample", 0.7, 10), ("greedy", 0.5, 10), ("mcts", 0.9, 4)):
+        names = {"treecot:sums|0": "user/sums", "treecot:letters|0": "user/letters"}
+        config = {
+            task: {
+                "hf_repo": repo, "hf_subset": "main", "evaluation_splits": ["test"], "original_num_docs": 10,
+                "effective_num_docs": asked, "num_fewshots": 0,
+            }
+            for task, repo in names.items()
+        }  # fmt: skip
+        path = results / decoding / "results_2026-01-02T03-04-05.678.json"
+        path.parent.mkdir(parents=True)
+        figures = {task: {"accuracy": accuracy, "no_answer_rate": 0.125} for task in names}
+        general = {"model_config": {"decoding": decoding}}
+        path.write_text(json.dumps({"results": figures, "config_tasks": config, "config_general": general}))
+    options = {"results": [results], "results_url": "https://hub/outputs", "trees": "user/trees"}
+    assert push_model(model, "user/model", **options).changed
+    assert not push_model(model, "user/model", **options).changed
+    info = api.model_info("user/model", expand=["evalResults"])
+    (entry,) = info.eval_results
+    assert (entry.dataset_id, entry.task_id, entry.value) == ("user/sums", "sums", 50.0)
+    assert entry.notes == "greedy, 0 shots, no answer 12.5 %"
+    assert (entry.date, entry.source_url) == ("2026-01-02T03:04:05Z", "https://hub/outputs")
+    assert "4 of 10 problems are no result of a benchmark" in caplog.text
+    card = ModelCard(hub.files("models", "user/model")["README.md"].decode())
+    assert card.data.datasets == ["user/trees"]
+    assert "datasets/user/trees" in card.text
+    assert {result.dataset_type for result in card.data.eval_results} == {"user/sums", "user/letters"}
+    push_model(model, "user/model")  # without results: those of before are not its
+    assert ".eval_results/treecot_user_sums.yaml" not in hub.files("models", "user/model")
+
+
+def test_trees_that_are_no_dataset_of_the_hub_are_refused(hub, tmp_path):
+    with pytest.raises(InvalidInputError, match="trees='runs/demo/trees' is no name of a dataset on the Hub"):
+        push_model(save_tiny(tmp_path / "model"), "user/model", trees="runs/demo/trees")
+
+
 def test_a_space_is_published(hub, tmp_path):
     space = tmp_path / "space"
     (space / "__pycache__").mkdir(parents=True)

@@ -48,7 +48,16 @@ class PublishArguments:
     )
     results: list[str] = field(
         default_factory=list,
-        metadata={"help": "A model's results: lighteval's results_*.json, or directories of such."},
+        metadata={
+            "help": "A model's results: lighteval's results_*.json, or directories of such. Whole runs on benchmarks "
+            "of the Hub are also shown on their leaderboards."
+        },
+    )
+    results_url: str | None = field(
+        default=None, metadata={"help": "Where everybody can look at a model's outputs on benchmarks."}
+    )
+    trees: str | None = field(
+        default=None, metadata={"help": "The dataset of trees on the Hub that a model was trained on."}
     )
 
 
@@ -68,7 +77,8 @@ def publish(arguments: PublishArguments) -> Published:
             **common,
         )
     if arguments.model:
-        return push_model(arguments.model, arguments.repo_id, results=arguments.results, **common)
+        about = {"results": arguments.results, "results_url": arguments.results_url, "trees": arguments.trees}
+        return push_model(arguments.model, arguments.repo_id, **about, **common)
     return push_space(None if arguments.space == OURS else arguments.space, arguments.repo_id, **common)
 
 

@@ -26,13 +26,19 @@ def read_results(paths: Iterable[Path | str]) -> list[EvalResult]:
     """
     figures: dict[tuple[str, str], EvalResult] = {}
     for path in map(Path, paths):
-        for file in _files(path):
+        for file in result_files(path):
             for result in _read(file):
                 figures[result.task_name, result.metric_type] = result
     return [figures[key] for key in sorted(figures)]
 
 
-def _files(path: Path) -> list[Path]:
+def result_files(path: Path) -> list[Path]:
+    """
+    The result files that a path stands for; see [`read_results`].
+
+    Raises:
+        InvalidInputError: There is none.
+    """
     if path.is_dir():
         last = {file.parent: file for file in sorted(path.rglob("results_*.json"))}
         if not last:

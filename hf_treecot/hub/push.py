@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 
 from ..errors import InvalidInputError
 from ..starter.built_in import BUILT_IN
+from .benchmark_results import FOLDER, PREFIX, find_entries, read_runs, write_entries
 from .dataset import FEATURES, dataset_directory, load_trees, read_tables
 from .dataset_card import TreeStatistics, inline, write_card
 from .evaluation_results import read_results
@@ -108,22 +109,29 @@ def push_model(
     repo_id: str,
     *,
     results: Iterable[Path | str] = (),
+    results_url: str | None = None,
+    trees: str | None = None,
     private: bool | None = None,
     revision: str = "main",
     token: str | None = None,
 ) -> Published:
     """
-    Publish a trained model with its card, and its evaluation results in the card's metadata. What only serves to
-    resume the training (checkpoints, logs) stays here.
+    Publish a trained model with its card, and its evaluation results: all in the card's metadata, those on benchmarks
+    of the Hub also in `.eval_results`, which the benchmark's leaderboard shows. What only serves to resume the
+    training (checkpoints, logs) stays here.
 
     Args:
         model_dir (`Path`): What a trainer has saved.
         repo_id (`str`): `"user/name"`, or `"name"` for one's own namespace.
         results (`Iterable[Path]`): Result files of lighteval, or directories of such.
+        results_url (`str`, *optional*): Where the outputs are, such as the dataset of details that an evaluation
+            pushes.
+        trees (`str`, *optional*): The dataset of trees on the Hub that it was trained on.
         private, revision, token: As in [`push_trees`].
 
     Raises:
-        InvalidInputError: As in [`push_trees`]; or there is no model, or there are no results.
+        InvalidInputError: As in [`push_trees`]; or there is no model, or there are no results, or no such dataset can
+            be.
         HubError: The Hub kept failing. Call it again.
     """
     model_dir = Path(model_dir)
@@ -131,13 +139,16 @@ def push_model(
         raise InvalidInputError(
             f"model {str(model_dir)!r}: there is no config.json or adapter_config.json; give the directory of a model"
         )
-    evaluation = read_results(results)
+    if trees is not None and not HUB_NAME.fullmatch(trees):
+        raise InvalidInputError(f"trees={trees!r} is no name of a dataset on the Hub: give user/name")
+    evaluation, runs = read_results(results), read_runs(results)
     repository = Repository.claim(repo_id, "model", private, revision, token)
     with tempfile.TemporaryDirectory(prefix="treecot-publish-") as temporary:
         card = Path(temporary) / "README.md"
-        write_model_card(model_dir / "README.md", card, repository.repo_id, evaluation)
+        write_model_card(model_dir / "README.md", card, repository.repo_id, evaluation, trees)
         files = {**_files(model_dir, NOT_PUBLISHED), "README.md": card}
-        return repository.replace_files(files, WEIGHTS, "model")
+        files |= write_entries(find_entries(runs, repository.api, results_url), Path(temporary))
+        return repository.replace_files(files, (*WEIGHTS, f"{FOLDER}/{PREFIX}*.yaml"), "model")
 
 
 def push_space(
@@ -194,21 +205,30 @@ def _requirements(repository: Repository, wheel: str, revision: str) -> str:
     return f"# {wheel}, which app.py installs, needs:\n" + "\n".join(names) + "\n"
 
 
-def write_model_card(source: Path, path: Path, repo_id: str, evaluation: list[EvalResult]) -> None:
+def write_model_card(
+    source: Path, path: Path, repo_id: str, evaluation: list[EvalResult], trees: str | None = None
+) -> None:
     """
-    Write a model's card with its evaluation results, as metadata and as a table.
+    Write a model's card with its evaluation results, as metadata and as a table, and a link to its trees.
 
     Args:
         source (`Path`): The card that the trainer wrote; may be missing.
         path (`Path`): Where the new one goes.
         repo_id (`str`): The model's name.
-        evaluation (`list[EvalResult]`): From [`~evaluation.results.read_results`].
+        evaluation (`list[EvalResult]`): From [`~hub.evaluation_results.read_results`].
+        trees (`str`, *optional*): The dataset that it was trained on.
     """
     if source.is_file():
         card = ModelCard.load(source)
     else:
         data = ModelCardData(library_name="transformers", tags=["tree-cot"])
         card = ModelCard(f"---\n{data.to_yaml()}\n---\n\n# {repo_id.split('/')[-1]}\n")
+    if trees is not None:
+        known = card.data.datasets or []
+        card.data.datasets = list(dict.fromkeys([*([known] if isinstance(known, str) else known), trees]))
+        link = f"https://huggingface.co/datasets/{trees}"
+        about = f"The trees of thoughts that it learned from: [{trees}]({link})."
+        card.text = f"{card.text.rstrip()}\n\n## Trees\n\n{about}\n"
     if evaluation:
         card.data.model_name, card.data.eval_results = repo_id.split("/")[-1], evaluation
         lines = ["\n## Evaluation\n", "| task | metric | value |", "| --- | --- | --- |"]

@@ -24,6 +24,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+import yaml
+
 from .repositories import (
     Blobs,
     Commit,
@@ -344,8 +346,19 @@ def _info(call: _Call) -> Reply:
         "_id": "0", "id": repository.repo_id, "sha": commit.oid, "private": repository.private, "siblings": siblings,
         "author": repository.repo_id.split("/")[0], "tags": [], "downloads": 0, "likes": 0, "gated": False,
         "disabled": False, "lastModified": date, "createdAt": date,
+        "evalResults": _eval_results(call.hub.blobs, commit),
     }  # fmt: skip
     return Reply(info)
+
+
+def _eval_results(blobs: Blobs, commit: Commit) -> list[dict]:
+    """What the files of `.eval_results` say, each by itself."""
+    return [
+        {"filename": path, "data": entry}
+        for path, file in commit.files.items()
+        if path.startswith(".eval_results/")
+        for entry in yaml.safe_load(blobs.path(file.sha256).read_bytes())
+    ]
 
 
 def _entry(path: str, file: File) -> dict:
