@@ -170,9 +170,10 @@ async def compare_yields(problems: int) -> None:
 
     model = asked_starter()
     print(
-        "| server | engine | trees | malformed | prompt tokens | tokens | right chains / million | pairs / million |"
+        "| server | engine | trees | thoughts | malformed | right answers | tokens of a prompt | tokens of a thought "
+        "| right chains / million | pairs / million |"
     )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as directory:
         at = Path(directory)
         with servers.llama_cpp(at, model=model) as running:
@@ -193,8 +194,9 @@ async def one_yield(name: str, kind: str, thoughts: str, running, model: Path, p
     million = sums["generated_tokens"] / 1e6
     way = f"{kind}, {identity.thoughts}" if identity.thoughts else kind
     print(
-        f"| {name} | {way} | {report.trees} | {sums['malformed']} | {sums['prompt_tokens']} "
-        f"| {sums['generated_tokens']} | {report.rows['sft'] / million:.0f} "
+        f"| {name} | {way} | {report.trees} | {sums['requests']} | {sums['malformed']} "
+        f"| {sums['right'] / (sums['right'] + sums['wrong']):.0%} | {sums['prompt_tokens'] / sums['requests']:.0f} "
+        f"| {sums['generated_tokens'] / sums['requests']:.1f} | {report.rows['sft'] / million:.0f} "
         f"| {report.rows['preference'] / million:.0f} |",
         flush=True,
     )

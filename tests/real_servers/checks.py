@@ -51,13 +51,12 @@ def arguments(server, **options):
     )  # fmt: skip
 
 
-async def build(arguments, output_dir, count=6, search=SEARCH):
+async def build(arguments, output_dir, count=6, search=SEARCH, pattern=load_pattern("reflection")):
     async with open_engines(arguments, search.temperature, search.top_p) as engines:
         config = BuildConfig(search, seed=5, trees_in_flight=room_for_requests(engines) or 32, show_progress=False)
         problems = list(generate_problems("letters", count, seed=3))
-        patterns = [load_pattern("reflection")]
         return await build_trees(
-            problems, patterns, engines, verify_inline, Selector(str.split), output_dir, config
+            problems, [pattern], engines, verify_inline, Selector(str.split), output_dir, config
         )  # fmt: skip
 
 
@@ -237,6 +236,20 @@ async def test_continuous_batching_of_transformers_keeps_what_it_was_first_asked
         assert httpx.post(f"{server.url}/v1/completions", json=body, timeout=60).is_success
         with pytest.raises(InvalidInputError, match="answers every seed alike at temperature 1"):
             await build(arguments(server), tmp_path / "greedy")
+
+
+async def test_chat_is_continued_or_asked_for_in_words(server, tmp_path):
+    """Continued, the trees are those of raw text, to the token; in words there are none: the starter obeys nobody."""
+    pattern = replace(load_pattern("reflection"), system_prompts={})  # servers put them into the user's turn
+    report = await build(arguments(server, engine="chat"), tmp_path / "chat", 3, SEARCH, pattern)
+    assert report.failures == {}
+    thoughts = {tree.provenance["generator_thoughts"] for tree in load_trees(tmp_path / "chat")}
+    if server.model:  # transformers serve
+        assert (thoughts, report.statistics["malformed"] > 0) == ({"in_words"}, True)
+    else:
+        await build(arguments(server), tmp_path / "raw", 3, SEARCH, pattern)
+        assert thoughts == {"continued"}
+        assert written(tmp_path / "chat") == written(tmp_path / "raw")
 
 
 async def until(condition):

@@ -70,9 +70,8 @@ class RealServer:
 
 
 @cache
-def starter_gguf() -> Path:
-    """The starter model for llama.cpp."""
-    model = starter_model()
+def as_gguf(model: Path) -> Path:
+    """A model for llama.cpp."""
     path = cache_directory() / "llama-server-models" / f"{model.name}.gguf"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,11 +82,14 @@ def starter_gguf() -> Path:
 
 
 @contextlib.contextmanager
-def llama_cpp(directory: Path, *options: str, prefix: str = "", slots: int = 8, context: int = 8192) -> Iterator:
-    """llama.cpp's server."""
+def llama_cpp(
+    directory: Path, *options: str, prefix: str = "", slots: int = 8, context: int = 8192, model: Path | None = None
+) -> Iterator:
+    """llama.cpp's server, of the starter model or another."""
     port = _free_port()
+    gguf = as_gguf(model or starter_model())
     command = [
-        str(llama_server()), "--model", str(starter_gguf()), "--host", "127.0.0.1", "--port", str(port),
+        str(llama_server()), "--model", str(gguf), "--host", "127.0.0.1", "--port", str(port),
         "--parallel", str(slots), "--ctx-size", str(context), "--threads", "1", *options,
     ]  # fmt: skip
     if prefix:
@@ -97,9 +99,9 @@ def llama_cpp(directory: Path, *options: str, prefix: str = "", slots: int = 8, 
 
 
 @contextlib.contextmanager
-def transformers_serve(directory: Path, *options: str) -> Iterator:
-    """`transformers serve`."""
-    port, model = _free_port(), str(starter_model())
+def transformers_serve(directory: Path, *options: str, model: Path | None = None) -> Iterator:
+    """`transformers serve`, of the starter model or another."""
+    port, model = _free_port(), str(model or starter_model())
     command = [
         sys.executable, "-m", "transformers.cli.transformers", "serve", model, "--host", "127.0.0.1", "--port",
         str(port), "--device", "cpu", *options,
