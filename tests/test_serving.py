@@ -1,6 +1,7 @@
 """The endpoint: OpenAI's own client, bad requests, clients that leave, limits, keys, trees, figures."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import shutil
@@ -18,6 +19,9 @@ from hf_treecot.evaluation.search_answers import search_answers
 from hf_treecot.mcts.pattern import load_pattern
 from hf_treecot.mcts.search import SearchConfig
 from hf_treecot.mcts.tree import Tree
+from hf_treecot.serving.parameters import CHAT as CHAT_PARAMETERS
+from hf_treecot.serving.parameters import UNSUPPORTED, Asked, Defaults, read_chat
+from hf_treecot.serving.refusals import RefusalError
 from hf_treecot.serving.service import Limits
 
 from .serving_world import QUESTION, CountingBackend, Writer, ask, served
@@ -488,3 +492,14 @@ async def test_our_own_engine_asks_it_as_any_server(tmp_path):
 def test_raw_prompts_that_are_refused(change, param, code, endpoint):
     body = {"model": "writer", "prompt": "Once", **change}
     check_error(HTTP.post(f"{endpoint}/v1/completions", json=body), 400, param, code)
+
+
+ODD = (None, True, False, -1, 0, 1, 10**400, 1e308, -0.0, "", "x", [], [[]], [None], {}, {"a": []}, "\x00", "search")
+
+
+@pytest.mark.parametrize("name", sorted(CHAT_PARAMETERS | UNSUPPORTED.keys()))
+def test_any_value_is_read_or_refused(name):
+    for value in ODD:
+        for model in MODELS:
+            with contextlib.suppress(RefusalError):
+                assert isinstance(read_chat({**ask(model), name: value}, Defaults("writer")), Asked)

@@ -10,16 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..base import Problem
-from ..control_tokens import escape_control_tokens
 from ..engines.chat_template import digest
-from ..engines.engine import Completion, Engine, EngineIdentity, Request, seed_of
-from ..errors import ContextLengthError
+from ..engines.engine import Completion, Engine, Request, seed_of
 from ..evaluation.search_answers import MAX_SIMULATIONS, AnswerTree, default_vote, grow_answers, votes
 from ..evaluation.voting import Vote, elect, is_untempered
 from ..mcts.pattern import Pattern
 from ..mcts.search import SearchConfig
 from ..mcts.tree import ROOT, Tree
 from ..verifiers.agreement import shared_keys
+from .branches import Branches, Budget
 from .thoughts import Tell, Telling, opened_by, split_thoughts
 from .writing import cut, write
 
@@ -191,7 +190,7 @@ async def answer_by_search(
         engine, messages, sampling: As of [`answer_plainly`].
         tokens (`int`): At most so many are generated, in all branches together.
         pattern ([`Pattern`]): Which thoughts may follow which.
-        config ([`SearchConfig`]): Depth, exploration, tokens of a thought; sampling and stopping are not its own.
+        config ([`SearchConfig`]): Depth, exploration, stopping, tokens of a thought; sampling is not its own.
         reward, answer_vote (`str`): As of [`~search_answers.search_answers`].
         verifier (`str`): As of [`answer_by_samples`].
         critic ([`Engine`], *optional*): Who writes in the critic's role; default: the same.
@@ -206,7 +205,7 @@ async def answer_by_search(
     """
     telling, places, seen = Telling(tell), {ROOT: ""}, Tree(Problem("", "", ""), pattern.name)
     siblings = (sum(pattern.next_kinds(kind).values()) for kind in (None, *pattern.thoughts))
-    budget = _Budget(tokens, max(siblings) * config.simulations_in_flight)
+    budget = Budget(tokens, max(siblings) * config.simulations_in_flight)
 
     def watch(tree: Tree) -> None:
         nonlocal seen
@@ -223,10 +222,10 @@ async def answer_by_search(
         async with asyncio.timeout(seconds):
             await grow_answers(
                 Problem(f"chat-{digest(list(messages))}", messages[-1]["content"], "", verifier, "chat"),
-                _Branches(engine, messages, pattern, budget), pattern,
+                Branches(engine, messages, pattern, budget), pattern,
                 replace(config, temperature=sampling.temperature, top_p=sampling.top_p), tokens, reward=reward,
                 seed=sampling.seed, max_simulations=max_simulations, observe=watch,
-                critic=_Branches(critic, messages, pattern, budget) if critic else None,
+                critic=Branches(critic, messages, pattern, budget) if critic else None,
             )  # fmt: skip
     except TimeoutError:
         pass  # what there is so far votes
@@ -240,7 +239,8 @@ async def answer_by_search(
             raise budget.too_long
         return Answer("", telling.reasoning, "length", budget.prompt_tokens, budget.spent, 0, tree=seen)
     chosen = answers[elected]
-    telling.add("content", cut(seen.nodes[chosen].text, sampling.stop))
+    text = seen.nodes[chosen].text  # a whole reply has thoughts of its own
+    telling.add("content", cut(text if seen.nodes[chosen].tag else split_thoughts(text)[1], sampling.stop))
     chain = sum(seen.nodes[i].tokens for i in seen.path(chosen))
     return Answer(
         telling.content, telling.reasoning, "stop", budget.prompt_tokens, budget.spent, chain,
@@ -264,72 +264,6 @@ async def _unvisited_answers(tree: Tree, pattern: Pattern) -> list[int]:
     for i, key in zip(written, keys, strict=True):
         tree.nodes[i].answer, tree.nodes[i].reward, tree.nodes[i].reason = key, 0.0, "unverified: unvisited"
     return [i for i in written if tree.nodes[i].answer is not None]
-
-
-class _Budget:
-    """
-    The tokens of one search: what is being written holds as many as it may come to.
-
-    Args:
-        tokens (`int`): All of them.
-        width (`int`): Thoughts that may be written at the same time: where tokens run short each has an equal share.
-    """
-
-    def __init__(self, tokens: int, width: int):
-        self.left, self.width = tokens, width
-        self.running = self.spent = 0
-        self.prompt_tokens = 0  # of the shortest prompt: the conversation
-        self.too_long: ContextLengthError | None = None
-
-
-class _Branches:
-    """An engine for one search: it continues a conversation, and generates no more than the budget."""
-
-    def __init__(self, engine: Engine, messages: Messages, pattern: Pattern, budget: _Budget):
-        self.engine, self.budget = engine, budget
-        specs = pattern.thoughts.values()
-        self._tags = [tag for spec in specs for tag in (spec.opening, spec.closing)]
-        self._before = list(messages[:-1])
-
-    @property
-    def identity(self) -> EngineIdentity:
-        """The engine's."""
-        return self.engine.identity
-
-    def render_chat(self, messages: list[dict[str, str]]) -> str:
-        """The pattern's system prompt, then that of the conversation and its turns; the last is the search's."""
-        *system, last = messages
-        turns = [{**turn, "content": escape_control_tokens(turn["content"], self._tags)} for turn in self._before]
-        if system and turns and turns[0]["role"] == "system":
-            system = [{**system[0], "content": f"{system[0]['content']}\n\n{turns.pop(0)['content']}"}]
-        return self.engine.render_chat([*system, *turns, last])
-
-    async def generate(self, request: Request) -> Completion:
-        """
-        Write one thought.
-
-        Raises:
-            ContextLengthError: As an engine's, or no token is left: the chain ends there.
-        """
-        budget = self.budget
-        if budget.left < 1:
-            raise ContextLengthError("the tokens of this search are spent")
-        share = budget.left // max(1, budget.width - budget.running)
-        room = min(request.max_new_tokens, max(1, share))
-        budget.left, budget.running, used = budget.left - room, budget.running + 1, 0
-        try:
-            completion = await self.engine.generate(replace(request, max_new_tokens=room))
-            used = completion.tokens
-        except ContextLengthError as error:
-            budget.too_long = error
-            raise
-        finally:
-            budget.left, budget.running, budget.spent = (
-                budget.left + room - used, budget.running - 1, budget.spent + used,
-            )  # fmt: skip
-        shortest = min(budget.prompt_tokens or completion.prompt_tokens, completion.prompt_tokens)
-        budget.prompt_tokens = shortest
-        return completion
 
 
 def _request(engine: Engine, messages: Messages, sampling: Sampling, tokens: int, seed: int) -> Request:

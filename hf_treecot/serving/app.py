@@ -201,7 +201,10 @@ class _Work(Response):
             return "left"
         except Exception as error:
             refusal = _unexpected(error)
-        await sender.refuse(refusal)
+        try:
+            await sender.refuse(refusal)
+        except ConnectionError:
+            return "left"
         return str(refusal.status)
 
     async def _send(self, sender: Sender) -> None:

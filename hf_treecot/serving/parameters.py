@@ -12,12 +12,12 @@ from typing import Any
 
 from .answering import Sampling
 from .refusals import RefusalError, invalid
+from .values import read_messages, read_number, read_stop
 
 
 DECODINGS = ("plain", "samples", "search")
 # How many answers' tokens a search or a vote may spend.
 EFFORTS = {"minimal": 2, "low": 4, "medium": 8, "high": 16, "xhigh": 32}
-MAX_STOPS = 4
 MAX_CHOICES = 16
 # Parameters that are not supported, with the values that ask for nothing.
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
@@ -50,7 +50,6 @@ IGNORED = {"metadata", "prompt_cache_key", "safety_identifier", "service_tier", 
 COMMON = {"max_tokens", "model", "n", "seed", "stop", "stream", "stream_options", "temperature", "top_p"}
 CHAT = {*COMMON, "max_completion_tokens", "messages", "reasoning_effort"}
 TEXT = {*COMMON, "logprobs", "prompt"}
-ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
 
 @dataclass(frozen=True)
@@ -141,12 +140,12 @@ def read_chat(body: Mapping[str, Any], defaults: Defaults) -> Asked:
     _check_names(body, CHAT)
     model = _model(body)
     decoding = decoding_of(model, defaults.name)
-    messages = _messages(body.get("messages"))
+    messages = read_messages(body.get("messages"))
     effort = body.get("reasoning_effort")
     if effort is not None and decoding == "plain":
         raise _unsupported("reasoning_effort", f": ask {defaults.name}:search or {defaults.name}:samples")
     effort = effort or defaults.effort
-    if effort not in EFFORTS:
+    if not isinstance(effort, str) or effort not in EFFORTS:
         raise invalid("reasoning_effort", f"Invalid value for 'reasoning_effort': use one of {', '.join(EFFORTS)}.")
     answers = 1 if decoding == "plain" else EFFORTS[effort]
     name = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
@@ -259,93 +258,22 @@ def _model(body: Mapping[str, Any]) -> str:
     return model
 
 
-def _messages(messages: Any) -> tuple[dict[str, str], ...]:
-    if messages is None:
-        raise invalid("messages", "Missing required parameter: 'messages'.", "missing_required_parameter")
-    if not isinstance(messages, list) or not messages:
-        raise invalid("messages", "Invalid 'messages': expected an array that is not empty.", "invalid_type")
-    read = tuple(_message(message, f"messages.[{i}]") for i, message in enumerate(messages))
-    if read[-1]["role"] != "user":
-        raise invalid("messages", "Invalid 'messages': the last one must be the user's.")
-    if any(message["role"] == "system" for message in read[1:]):
-        raise invalid("messages", "Invalid 'messages': only the first may be the system's.")
-    return read
-
-
-def _message(message: Any, where: str) -> dict[str, str]:
-    role = message.get("role") if isinstance(message, dict) else None
-    if role in ("tool", "function") or (isinstance(message, dict) and message.get("tool_calls")):
-        raise invalid(f"{where}.role", f"Invalid '{where}': tools are not supported with this model.")
-    if not isinstance(role, str) or role not in ROLES:
-        raise invalid(f"{where}.role", f"Invalid '{where}.role': expected one of {', '.join(ROLES)}.")
-    content = message.get("content")
-    if isinstance(content, list):
-        content = "".join(_part(part, f"{where}.content.[{i}]") for i, part in enumerate(content))
-    if not isinstance(content, str):
-        raise invalid(f"{where}.content", f"Invalid type for '{where}.content': expected a string.", "invalid_type")
-    if role == "user" and not content.strip():
-        raise invalid(f"{where}.content", f"Invalid '{where}.content': it is empty.", "empty_string")
-    return {"role": ROLES[role], "content": content}
-
-
-def _part(part: Any, where: str) -> str:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind != "text" or not isinstance(part.get("text"), str):
-        known = kind if kind in ("image_url", "input_audio", "file", "refusal") else "this kind"
-        raise invalid(f"{where}.type", f"Invalid content type: {known} is not supported with this model, text is.")
-    return part["text"]
-
-
-def _number(
-    body: Mapping[str, Any], name: str, default: float | None, least: float, most: float, whole: bool = False
-) -> Any:
-    value = body.get(name)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-        kind = "an integer" if whole else "a number"
-        raise invalid(name, f"Invalid type for '{name}': expected {kind}.", "invalid_type")
-    what = "integer" if whole else "decimal"
-    if not value >= least:
-        raise invalid(
-            name, f"Invalid '{name}': {what} below minimum value. Expected a value >= {least}.",
-            f"{what}_below_min_value",
-        )  # fmt: skip
-    if value > most:
-        raise invalid(
-            name, f"Invalid '{name}': {what} above maximum value. Expected a value <= {most}.",
-            f"{what}_above_max_value",
-        )  # fmt: skip
-    return value
-
-
 def _sampling(body: Mapping[str, Any], defaults: Defaults) -> Sampling:
-    seed = _number(body, "seed", None, -(2**63), 2**63 - 1, whole=True)
+    seed = read_number(body, "seed", None, -(2**63), 2**63 - 1, whole=True)
     return Sampling(
-        float(_number(body, "temperature", defaults.temperature, 0, 2)),
-        float(_number(body, "top_p", defaults.top_p, math.ulp(1.0), 1)),
+        float(read_number(body, "temperature", defaults.temperature, 0, 2)),
+        float(read_number(body, "top_p", defaults.top_p, math.ulp(1.0), 1)),
         secrets.randbits(31) if seed is None else seed,
-        _stop(body.get("stop")),
+        read_stop(body.get("stop")),
     )
 
 
-def _stop(stop: Any) -> tuple[str, ...]:
-    stops = [] if stop is None else [stop] if isinstance(stop, str) else stop
-    if not isinstance(stops, list) or not all(isinstance(item, str) and item for item in stops):
-        raise invalid("stop", "Invalid type for 'stop': expected a string or an array of strings.", "invalid_type")
-    if len(stops) > MAX_STOPS:
-        raise invalid(
-            "stop", f"Invalid 'stop': array too long. Expected at most {MAX_STOPS}.", "array_above_max_length"
-        )
-    return tuple(stops)
-
-
 def _tokens(body: Mapping[str, Any], name: str, default: int, defaults: Defaults) -> int:
-    return _number(body, name, min(default, defaults.max_tokens), 1, defaults.max_tokens, whole=True)
+    return read_number(body, name, min(default, defaults.max_tokens), 1, defaults.max_tokens, whole=True)
 
 
 def _choices(body: Mapping[str, Any], tokens: int, defaults: Defaults) -> int:
-    choices = _number(body, "n", 1, 1, MAX_CHOICES, whole=True)
+    choices = read_number(body, "n", 1, 1, MAX_CHOICES, whole=True)
     if choices * tokens > defaults.max_tokens:
         raise invalid(
             "n", f"Invalid 'n': {choices} choices of {tokens} tokens are more than the {defaults.max_tokens} tokens "
