@@ -190,7 +190,7 @@ async def build(settings: BuildSettings, problems: list[Problem] | None = None) 
     output_dir = Path(arguments.output_dir)
     async with (
         pool,
-        served(settings.engines, output_dir.with_name(f"{output_dir.name}.server.log")) as who,
+        served(settings.engines, output_dir) as who,
         open_engines(who, *sampling, long=len(problems) >= LONG_BUILD) as engines,
     ):
         selector = Selector.of_tokenizer(engines["generator"].tokenizer, settings.selection, judgements)

@@ -180,13 +180,13 @@ async def open_engines(
 
 
 @asynccontextmanager
-async def served(arguments: EngineArguments, log: Path) -> AsyncIterator[EngineArguments]:
+async def served(arguments: EngineArguments, output_dir: Path) -> AsyncIterator[EngineArguments]:
     """
     The arguments of a server that lives as long as the block, if one is to be started; else as they are.
 
     Args:
         arguments ([`EngineArguments`]): Who writes.
-        log (`Path`): Where the server writes.
+        output_dir (`Path`): Of the run; what the server writes is beside it.
 
     Raises:
         InvalidInputError: The server is unknown, not installed, or does not start.
@@ -204,8 +204,9 @@ async def served(arguments: EngineArguments, log: Path) -> AsyncIterator[EngineA
     if arguments.revision and kind != "llama.cpp":
         options += ["--revision", arguments.revision]
     command = server_command(kind, model, port, options)
+    log = output_dir.with_name(f"{output_dir.name}.server.log")
     async with run_server(command, port, log, arguments.start_timeout) as url:
-        yield replace(arguments, serve=[], engine=PROGRAMS[kind].engine, servers=[url])
+        yield replace(arguments, serve=[], engine=PROGRAMS[kind].engine, servers=[url], replicas=None)
 
 
 def room_for_requests(engines: dict[str, Engine]) -> int | None:

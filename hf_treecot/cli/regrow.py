@@ -20,7 +20,7 @@ from ..reports.build_summary import print_report
 from ..selection.selector import SelectionConfig, Selector
 from ..traces.regrow import RegrowConfig
 from ..verifiers.worker import VerifierPool
-from .engines import EngineArguments, open_engines, room_for_requests
+from .engines import EngineArguments, open_engines, room_for_requests, served
 from .parser import parse, run
 
 
@@ -59,7 +59,8 @@ async def regrow(
     check_directory(output_dir)
     trees = list(load_trees(arguments.trees, revision=arguments.trees_revision))[: arguments.num_trees]
     pool = VerifierPool(time_limit=arguments.verifier_time_limit)
-    async with pool, open_engines(engine, config.temperature, config.top_p) as engines:
+    sampling = config.temperature, config.top_p
+    async with pool, served(engine, output_dir) as who, open_engines(who, *sampling) as engines:
         room = arguments.trees_in_flight or room_for_requests(engines) or 32
         generator = engines["generator"]
         return await regrow_trees(
