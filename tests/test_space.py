@@ -136,7 +136,23 @@ def elements_of(html):
 
 @pytest.mark.parametrize("text", [*HOSTILE, *(f"<thinking>{text}" for text in HOSTILE), "<answer>" * 3, "</answer>"])
 def test_hostile_text_stays_text(text):
-    allowed = {"div", "span", "math", "mrow", "mi", "mo", "mn", "mtext", "mfrac", "section", "h4", "small", "mark"}
+    allowed = {
+        "div",
+        "span",
+        "math",
+        "mrow",
+        "mi",
+        "mo",
+        "mn",
+        "mtext",
+        "mfrac",
+        "section",
+        "h3",
+        "small",
+        "code",
+        "pre",
+        "mark",
+    }
     for html in (rendering.text_html(text), rendering.chain_html(text), rendering.pair_html(text, text + "!"),
                  rendering.alert_html(text)):  # fmt: skip
         for name, attributes in elements_of(html):

@@ -262,3 +262,18 @@ def test_on_a_phone_trees_are_a_column_and_nothing_is_cut(visit, scheme):
         page.wait_for_timeout(150)
         assert not visitor.is_wider_than_its_window()
         visitor.screenshot(f"phone-{scheme}-{tab.lower()}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(visit, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    visitor = visit(color_scheme=scheme)
+    for tab, shown in (
+        ("Story", "#story-tree .card"), ("Explore", "#tree .card"), ("Judge", "#judge-item [data-item]"),
+        ("Talk", "#question"), ("Results", "#results-table"),
+    ):  # fmt: skip
+        visitor.tab(tab)
+        expect(visitor.page.locator(shown).first).to_be_visible()
+        visitor.page.wait_for_timeout(200)  # colours change slowly
+        found = axe.run(visitor.page).response["violations"]
+        assert [(each["id"], each["nodes"][0]["html"][:200]) for each in found if each["impact"] != "minor"] == [], tab

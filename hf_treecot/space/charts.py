@@ -69,7 +69,7 @@ def bars_html(groups: Mapping[str, Sequence[Share]], figure: Callable[[float, fl
             f'</span><span class="bar-value">{figure(share.value, share.low, share.high)}</span></div>'
             for number, share in enumerate(shares)
         )
-        pieces.append(f'<section class="bars"><h4>{escape(title)}</h4>{rows}</section>')
+        pieces.append(f'<section class="bars"><h3>{escape(title)}</h3>{rows}</section>')
     return f'<div class="bar-groups">{"".join(pieces)}</div>'
 
 
@@ -90,7 +90,7 @@ def stacked_html(groups: Mapping[str, Mapping[str, Sequence[Segment]]]) -> str:
             f'<span class="stack">{"".join(_segment(label, title, part, colours) for part in parts)}</span></div>'
             for label, parts in bars.items()
         )
-        pieces.append(f'<section class="bars"><h4>{escape(title)}</h4>{rows}</section>')
+        pieces.append(f'<section class="bars"><h3>{escape(title)}</h3>{rows}</section>')
     legend = "".join(f'<span><i class="key {colours[name]}"></i>{escape(name)}</span>' for name in names)
     return f'<div class="legend">{legend}</div><div class="bar-groups">{"".join(pieces)}</div>'
 

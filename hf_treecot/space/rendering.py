@@ -53,7 +53,7 @@ def pair_html(chosen: str, rejected: str) -> str:
         shared += 1
     sides = (("chosen", "✓ chosen", chosen), ("rejected", "✗ rejected", rejected))
     columns = "".join(
-        f'<section class="{name}"><h4>{title} <small>{len(text):,} characters</small></h4>'
+        f'<section class="{name}"><h3>{title} <small>{len(text):,} characters</small></h3>'
         f"{_parted_html(text, shared)}</section>"
         for name, title, text in sides
     )

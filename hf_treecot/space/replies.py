@@ -111,7 +111,7 @@ def _without_path(error: str, name: str) -> str:
 def _frame(name: str, body: str, note: str, tokens: int, seconds: float) -> str:
     cost = escape(f"{tokens:,} tokens · {seconds:.1f} s · {note}" if tokens else note)
     label = escape(model_label(name))
-    return f'<section class="reply"><h4>{label}</h4>{body}<p class="note" role="status">{cost}</p></section>'
+    return f'<section class="reply"><h3>{label}</h3>{body}<p class="note" role="status">{cost}</p></section>'
 
 
 def votes_html(votes: Counter[str]) -> str:

@@ -195,7 +195,7 @@ def examples_html(results: Results, key: str) -> str:
         for output in found[:MOST_EXAMPLES]
     )
     head = f"{task}, {model}: {ending}, {min(MOST_EXAMPLES, len(found))} of {len(found)} outputs"
-    return f'<h4 role="status">{escape(head)}</h4><div class="examples">{shown}</div>'
+    return f'<h3 role="status">{escape(head)}</h3><div class="examples">{shown}</div>'
 
 
 def _ends(output: Output) -> str:
@@ -207,7 +207,7 @@ def _ends(output: Output) -> str:
 def table_html(rows: Sequence[Mapping[str, Any]]) -> str:
     """All figures: a table for all tasks, a body for each."""
     names = figures_of(rows)
-    head = "".join(f"<th scope='col'>{escape(_head(name))}</th>" for name in ("", *names))
+    head = "".join(f"<th scope='col'>{escape(_head(name))}</th>" for name in ("model", *names))
     bodies = []
     for task, of_task in by_task(rows).items():
         count = f" · {of_task[0][1]['count']} problems" if of_task[0][1]["count"] else ""
@@ -226,7 +226,7 @@ def table_html(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _head(name: str) -> str:
-    if not name or name in ("length", "tokens"):
+    if name in ("length", "tokens", "model"):
         return name
     return {"accuracy": "right, %", "difference": "against the first", "p_value": "p"}.get(
         name, f"{name.removesuffix('_rate').replace('_', ' ')}, %"

@@ -103,8 +103,8 @@ def failure_html(story: Story) -> str:
     return (
         f'<details class="failure"><summary>The failure, and its cure: an output each</summary><p class="text">'
         f"{escape(failure['prompt'])}</p>"
-        f'<div class="pair"><section class="rejected"><h4>✗ SFT <small>no answer, {failure["sft_tokens"]} tokens'
-        f'</small></h4>{chain_html(cut)}<p class="note">… and so on: {thoughts} thoughts, until the budget was spent.'
-        f'</p></section><section class="chosen"><h4>✓ joint <small>right, {failure["joint_tokens"]} tokens</small>'
-        f"</h4>{chain_html(found)}</section></div></details>"
+        f'<div class="pair"><section class="rejected"><h3>✗ SFT <small>no answer, {failure["sft_tokens"]} tokens'
+        f'</small></h3>{chain_html(cut)}<p class="note">… and so on: {thoughts} thoughts, until the budget was spent.'
+        f'</p></section><section class="chosen"><h3>✓ joint <small>right, {failure["joint_tokens"]} tokens</small>'
+        f"</h3>{chain_html(found)}</section></div></details>"
     )
