@@ -58,11 +58,12 @@ globalThis.treecot = (() => {
       if (plays) this.play();
     }
 
-    // Of a large tree only a part is open: the best path, the way to the chosen thought, what was visited most.
+    // Of a large tree only a part is open: the best path, the ways to what is chosen or marked, what was visited most.
     foldAtFirst(rows) {
       const { visits } = L.replay(this.tree, this.tree.simulations.length);
       const best = L.bestPath(this.tree, this.children, visits);
-      const open = [...new Set([...best, ...L.pathTo(this.tree.parent, this.chosen)])];
+      const ends = [this.chosen, this.tree.marks?.chosen ?? 0, this.tree.marks?.rejected ?? 0];
+      const open = [...new Set([...best, ...ends.flatMap((end) => L.pathTo(this.tree.parent, end))])];
       const down = this.isNarrow;
       rows ??= L.rowsIn(this.view, down);
       this.folded = L.foldAtFirst(this.tree.parent, this, open, visits, { rows, down });
@@ -211,7 +212,7 @@ globalThis.treecot = (() => {
     paint(sight, far) {
       const colours = P.colours(this.stage), all = Math.max(1, this.visits[0]), marked = this.marked();
       const stroke = (i) => {
-        const on = this.path.has(i) || marked.chosen.has(i), off = marked.rejected.has(i);
+        const on = marked.chosen.size ? marked.chosen.has(i) : this.path.has(i), off = marked.rejected.has(i);
         const width = 1.5 + 5 * (this.visits[i] / all) + (on || off ? 1 : 0);
         const colour = marked.chosen.has(i) ? colours.right : off ? colours.wrong : on ? colours.path : colours.edge;
         return { width: far ? Math.max(width, 1 / this.camera.scale) : width, colour };
