@@ -17,7 +17,7 @@ from .parser import fail, parse, run
 def main(args: list[str] | None = None) -> None:
     """Serve until it is stopped."""
     arguments = parse("space", SpaceArguments, __doc__, args)
-    for module in ("gradio", "pandas", "latex2mathml"):
+    for module in ("gradio", "latex2mathml"):
         if find_spec(module) is None:
             fail(f"{module} is not installed: pip install 'hf-treecot[space]'")
     from ..space.app import serve
