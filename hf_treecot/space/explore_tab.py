@@ -208,7 +208,7 @@ def arrive(workspace: Workspace, explore: Explore, request: gr.Request) -> dict[
     source = asked.get("source") or workspace.shown or EXAMPLES
     numbers = {name: int(asked[name]) if asked.get(name, "").isdecimal() else None for name in ("node", "step")}
     found = visit(workspace, explore, source, asked.get("tree", ""), numbers["node"] or 0, numbers["step"])
-    if explore.opened not in found and source != workspace.shown:
+    if explore.opened not in found:
         found = {**visit(workspace, explore, workspace.shown), **found}  # the message, over what opens by itself
     typed = [explore.query[0], *([explore.parts["source"]] if source == workspace.shown else [])]
     return {component: value for component, value in found.items() if component not in typed}  # meanwhile, perhaps
