@@ -178,6 +178,8 @@ class _Server:
         self.state.tokens += written.tokens + spent
         if response is not None:
             return response
+        if kind == "unclosed" and written.finish_reason == "length":
+            self.faults.take_back(kind)  # its closing tag would not have been there anyway
         answer = self._answer(written, opening, stop, thought, length, spent, kind)
         if self.manner.repeats and asked["messages"][-1]["role"] == "assistant":
             message = answer["choices"][0]["message"]

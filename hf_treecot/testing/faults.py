@@ -55,6 +55,10 @@ class Faults:
         self.counts[kind] = self.counts.get(kind, 0) + 1
         return kind
 
+    def take_back(self, kind: str) -> None:
+        """Do not count a fault that changed nothing."""
+        self.counts[kind] -= 1
+
     async def response(self, kind: str, overloaded: dict, error: dict) -> Response | None:
         """The answer to a request that fails; None if the fault is in the text."""
         if kind == "wedge":
