@@ -263,10 +263,11 @@ def test_on_a_phone_trees_are_a_column_and_nothing_is_cut(visit, scheme):
         visitor.screenshot(f"phone-{scheme}-{tab.lower()}")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(visit, scheme):
+@pytest.mark.parametrize(("scheme", "device"), [("light", {}), ("dark", {}), ("light", PHONE)])
+def test_axe_finds_nothing_serious(visit, scheme, device):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    visitor = visit(color_scheme=scheme)
+    visitor = visit(color_scheme=scheme, **device)
+    visitor.find("p-5")  # which has a pair
     for tab, shown in (
         ("Story", "#story-tree .card"), ("Explore", "#tree .card"), ("Judge", "#judge-item [data-item]"),
         ("Talk", "#question"), ("Results", "#results-table"),

@@ -79,7 +79,8 @@ def title_html(tree: Tree) -> str:
         (tree.stop_reason or "unfinished").replace("_", " "),
     ]  # fmt: skip
     line = escape(" · ".join(filter(None, facts)))
-    return f'<div class="problem text">{text_html(tree.problem.prompt)}</div><p class="note">{line}</p>'
+    problem = f'<div class="problem text" role="heading" aria-level="2">{text_html(tree.problem.prompt)}</div>'
+    return f'{problem}<p class="note">{line}</p>'
 
 
 def drawn(tree: Tree, name: str, shown: str, node: int = 0, step: int | None = None) -> dict[str, Any]:

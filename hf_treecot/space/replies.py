@@ -68,7 +68,7 @@ def _turn_html(turn: Turn) -> str:
         sides = found_html(turn.replies[0][0], turn.found)
     else:
         sides = "".join(reply_html(name, output) for name, output in turn.replies)
-    asked = f'<div class="asked text">{escape(turn.question)}</div>'
+    asked = f'<div class="asked text" role="heading" aria-level="2">{escape(turn.question)}</div>'
     return f'<div class="turn">{asked}<div class="sides">{sides}</div></div>'
 
 
