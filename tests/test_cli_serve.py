@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[1]
         (("--temperature", "3"), "temperature=3.0, top_p=0.95: they must be from 0 to 2, and above 0 up to 1"),
         (("--pattern", "nothing"), "pattern 'nothing'"),
         (("--branching", "wide"), "branching='wide' is unknown"),
+        (("--greedy", "all"), "greedy='all' is unknown"),
         (("--answer_vote", "best"), "answer_vote='best' is unknown"),
         (("--search_reward", "best"), "search_reward='best' cannot be loaded"),
         (("--verifier", "best"), "verifier"),

@@ -62,6 +62,10 @@ class ServeArguments:
             "probable answer, will hardly change; rewards: it does not."
         },
     )
+    greedy: str = field(
+        default="never",
+        metadata={"help": "What a search writes greedily: never anything, first_chain, or continuations too."},
+    )
     search_reward: str = field(
         default="majority",
         metadata={"help": "Of a search's answers: majority, confidence, or your own as module:function."},
@@ -172,6 +176,7 @@ def _service_maker(arguments: ServeArguments, engine_arguments: EngineArguments)
     config = SearchConfig(
         max_new_tokens=arguments.thought_tokens, simulations_in_flight=arguments.simulations_in_flight,
         child_selection=arguments.child_selection, branching=arguments.branching, stopping=arguments.stopping,
+        greedy=arguments.greedy,
     )  # fmt: skip
     limits = Limits(arguments.max_requests, arguments.max_queue, arguments.max_seconds, arguments.max_trees)
     model = engine_arguments.model
