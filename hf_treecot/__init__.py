@@ -24,6 +24,7 @@ _NAMES = {
     "PoolConfig": "engines.pool",
     "ServerOptions": "engines.server",
     "TGIEngine": "engines.tgi",
+    "ValueModel": "engines.value_model",
     "EngineError": "errors",
     "HubError": "errors",
     "InvalidInputError": "errors",
@@ -62,6 +63,7 @@ _NAMES = {
     "SelectionConfig": "selection.selector",
     "Selector": "selection.selector",
     "step_rows": "selection.steps",
+    "value_rows": "selection.values",
     "starter_model": "starter.training",
     "read_traces": "traces.reading",
     "regrow": "traces.regrow",
@@ -81,6 +83,8 @@ _NAMES = {
     "TreeAdvantageTrainer": "trainers.tree_advantage",
     "TreeSFTConfig": "trainers.tree_sft",
     "TreeSFTTrainer": "trainers.tree_sft",
+    "ValueConfig": "trainers.value",
+    "ValueTrainer": "trainers.value",
     "VerifierPool": "verifiers.worker",
 }
 __all__ = sorted(_NAMES)

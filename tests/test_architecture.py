@@ -9,7 +9,15 @@ import pytest
 
 
 EARLY = ("base", "domains", "problems", "verifiers", "engines", "mcts", "selection")
-OF_TORCH = ("local", "local_model", "local_worker", "local_rows", "sampling", "slot_cache")  # the embedded engine
+OF_TORCH = (
+    "local",
+    "local_model",
+    "local_worker",
+    "local_rows",
+    "sampling",
+    "slot_cache",
+    "value_model",
+)  # the embedded engine
 
 
 def test_every_module_has_a_stage():

@@ -28,6 +28,7 @@ SLOW = (
     "joint",
     "redi",
     "advantage",
+    "value",
     "ablation",
     "evolve",
     "build",

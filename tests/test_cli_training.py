@@ -1,4 +1,4 @@
-"""`treecot sft`, `cdpo`, `joint`, `redi` and `advantage`, as they are typed."""
+"""`treecot sft`, `cdpo`, `joint`, `redi`, `advantage` and `value`, as they are typed."""
 
 import importlib
 import json
@@ -9,12 +9,17 @@ import pytest
 import yaml
 from datasets import Dataset, load_dataset
 
+from hf_treecot.base import Problem
 from hf_treecot.cli.packaged import CONFIGS
 from hf_treecot.cli.parser import parse
 from hf_treecot.cli.training import ScriptArguments, last_checkpoint, load_rows
+from hf_treecot.cli.value import split_by_problem
+from hf_treecot.engines.value_model import ValueModel
+from hf_treecot.errors import InvalidInputError
+from hf_treecot.mcts.tree import Tree
 
 
-COMMANDS = ("sft", "cdpo", "joint", "redi", "advantage")
+COMMANDS = ("sft", "cdpo", "joint", "redi", "advantage", "value")
 TRAINING_CONFIGS = [path for name in COMMANDS for path in sorted((CONFIGS / name).glob("*.yaml"))]
 
 
@@ -80,6 +85,57 @@ def test_train_on_whole_trees(train, tmp_path, tiny_model_directory):
     assert "advantages of thoughts" in (tmp_path / "advantage" / "README.md").read_text()
     refused = train("advantage", tiny_model_directory, "--clip", 1)
     assert "error: clip=1" in refused.stderr
+
+
+def train_value(run, dataset, model, *more):
+    return run(
+        "value", "--config", "starter", "--dataset", dataset, "--model_name_or_path", model, "--output_dir", "value",
+        "--max_steps", 2, "--logging_steps", 1, *more,
+    )  # fmt: skip
+
+
+def test_train_a_value_model(run, dataset, tmp_path, tiny_model_directory):
+    done = train_value(run, dataset, tiny_model_directory, "--held_out_share", 0.3)
+    assert done.returncode == 0, done.stderr
+    state = json.loads((tmp_path / "value" / "trainer_state.json").read_text())
+    assert [log["step"] for log in state["log_history"] if "loss" in log] == [1, 2]
+    figures = json.loads((tmp_path / "value" / "eval_results.json").read_text())
+    assert figures["count_answers"] > 0
+    assert 0 <= figures["auc_answers_value"] <= 1
+    card = (tmp_path / "value" / "README.md").read_text()
+    assert f"| value | {figures['auc_inner_value']:.3f} |" in card
+    assert "ValueModel.from_pretrained" in card
+    assert ValueModel.from_pretrained(str(tmp_path / "value")).score([("How much?", "A lot.")])[0] > 0
+    refused = train_value(run, dataset, "hasty", "--held_out_share", 0.3)
+    assert "holds a model that was trained from another model" in refused.stderr
+
+
+def test_all_trees_of_a_problem_are_on_one_side():
+    trees = [Tree(Problem(f"{n}/{i}", f"Problem {n}?", "1"), "reflection") for n in range(10) for i in range(3)]
+    learnt, held_out = split_by_problem(trees, 0.2, seed=3)
+    assert (len(learnt), len(held_out)) == (24, 6)
+    assert not {tree.problem.prompt for tree in learnt} & {tree.problem.prompt for tree in held_out}
+    assert split_by_problem(trees, 0.2, seed=3) == (learnt, held_out)
+    with pytest.raises(InvalidInputError, match="held_out_share=0.9 of 1 problems leaves none to learn from"):
+        split_by_problem(trees[:3], 0.9, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--held_out_share", "0"], "held_out_share=0.0 is out of range: it must be above 0 and below 1"),
+        (["--format", "xml"], "format='xml' is unknown"),
+        (["--dataset", "no/where/at/all"], "trees 'no/where/at/all': there is no dataset"),
+        (["--model_name_or_path", "./nowhere"], "model_name_or_path='./nowhere' cannot be loaded"),
+        (["--use_peft", "true"], "use_peft=True: a value model is trained with all of its weights"),
+        (["--learning_rate", "0"], "learning_rate=0.0 is out of range"),
+        (["--max_length", "3"], "train_dataset: there is no value in 0 chains (max_length=3)"),
+    ],
+)
+def test_bad_input_of_a_value_model_is_one_clear_line(run, args, message, tiny_model_directory, dataset):
+    result = train_value(run, dataset, tiny_model_directory, *args)
+    assert result.returncode == 2, result.stderr
+    assert message in result.stderr.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize("from_file", [False, True])

@@ -73,6 +73,7 @@ SHORTER = {
     "joint": SHORT_TRAINING,
     "redi": SHORT_TRAINING,
     "advantage": SHORT_TRAINING,
+    "value": SHORT_TRAINING.replace("--num_watched 1 --watch_max_new_tokens 4 ", ""),
 }
 LEFT = {  # what a recipe leaves in its directory
     "build": "dataset/trees/*.parquet",
@@ -84,6 +85,7 @@ LEFT = {  # what a recipe leaves in its directory
     "joint": "model.safetensors",
     "redi": "model.safetensors",
     "advantage": "model.safetensors",
+    "value": "model.safetensors",
 }
 ROWS = {  # of the benchmarks' datasets
     "gsm8k": {"question": "What is 6 times 7?", "answer": "It is 42.\n#### 42"},

@@ -55,7 +55,7 @@ def test_a_training_by_the_settings_of_a_recipe_moves_the_weights(tmp_path):
     assert losses[1] < losses[0]
 
 
-@pytest.mark.parametrize("stage", ["sft", "cdpo", "joint", "redi", "advantage"])
+@pytest.mark.parametrize("stage", ["sft", "cdpo", "joint", "redi", "advantage", "value"])
 def test_recipes_with_all_weights_hold_them_in_float32(stage):
     settings = [yaml.safe_load(path.read_text()) for path in (CONFIGS / stage).glob("*.yaml")]
     full = [s for s in settings if not s.get("use_peft") and s["bf16"]]

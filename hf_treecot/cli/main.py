@@ -20,6 +20,7 @@ COMMANDS = {  # name -> what it does; the module of the same name, or of `MODULE
     "joint": "the paper's joint objective: conservative DPO + SFT",
     "redi": "REDI on pairs, without a reference model",
     "advantage": "all chains of trees, each thought weighed by its advantage",
+    "value": "a value model: how likely a chain is to end right, learnt from trees",
     "evaluate": "accuracy, no-answer rate and its kinds; greedy, sampled and by search; models compared",
     "verify": "verdicts on a file of answers, with reasons",
     "draw": "a picture of a tree",

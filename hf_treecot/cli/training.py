@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from ..errors import InvalidInputError
 from ..files import fingerprint, write_atomically
 from ..hub.dataset import dataset_directory, load_trees
 from ..hub.push import push_model
+from ..mcts.tree import Tree
 from ..problems.loading import load_problems
 from ..selection.advantages import advantage_rows
 from ..selection.formats import FORMATS
@@ -116,16 +117,25 @@ def load_advantages(script: TreeArguments) -> Dataset:
     Raises:
         InvalidInputError: There is no such dataset, or no chain in it.
     """
-    malformed: list[InvalidInputError] = []
     if script.split != "train":
         raise InvalidInputError(f"split={script.split!r}: trees have the split train alone: leave it out")
-    trees = load_trees(script.dataset, on_malformed=malformed.append)
-    rows = [row for tree in trees for row in advantage_rows(tree, script.format)]
-    if malformed:
-        logger.warning(f"{len(malformed)} malformed trees are left out; the first: {malformed[0]}")
+    rows = [row for tree in read_trees(script.dataset) for row in advantage_rows(tree, script.format)]
     if not rows:
         raise InvalidInputError(f"dataset {script.dataset!r}: its trees have no verified answer: grow others")
     return Dataset.from_list(rows)
+
+
+def read_trees(dataset: str) -> Iterator[Tree]:
+    """
+    The trees of a dataset; malformed ones are left out and counted.
+
+    Raises:
+        InvalidInputError: There is no such dataset.
+    """
+    malformed: list[InvalidInputError] = []
+    yield from load_trees(dataset, on_malformed=malformed.append)
+    if malformed:
+        logger.warning(f"{len(malformed)} malformed trees are left out; the first: {malformed[0]}")
 
 
 def check_numbers(script: ScriptArguments, training: TrainingArguments) -> None:
@@ -133,12 +143,7 @@ def check_numbers(script: ScriptArguments, training: TrainingArguments) -> None:
     Raises:
         InvalidInputError: A number with which nothing, or nothing sensible, would be trained.
     """
-    positive = ["learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "beta"]
-    if training.max_steps <= 0:
-        positive.append("num_train_epochs")
-    for name in positive:
-        if not getattr(training, name, 1) > 0:
-            raise InvalidInputError(f"{name}={getattr(training, name)} is out of range: it must be above 0")
+    check_training_numbers(training)
     for name in ("num_watched", "watch_every_n_steps", "watch_max_new_tokens"):
         if getattr(script, name) < 1:
             raise InvalidInputError(f"{name}={getattr(script, name)} is out of range: it must be at least 1")
@@ -146,6 +151,19 @@ def check_numbers(script: ScriptArguments, training: TrainingArguments) -> None:
         raise InvalidInputError(
             f"max_no_answer_rate={script.max_no_answer_rate} is out of range: it must be from 0 to 1"
         )
+
+
+def check_training_numbers(training: TrainingArguments) -> None:
+    """
+    Raises:
+        InvalidInputError: A number with which nothing would be trained.
+    """
+    positive = ["learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "beta"]
+    if training.max_steps <= 0:
+        positive.append("num_train_epochs")
+    for name in positive:
+        if not getattr(training, name, 1) > 0:
+            raise InvalidInputError(f"{name}={getattr(training, name)} is out of range: it must be above 0")
 
 
 def load_rows(script: ScriptArguments, config_name: str) -> Dataset:
@@ -296,7 +314,6 @@ def train(trainer: Trainer, script: ScriptArguments, problems: list[Problem]) ->
         script ([`ScriptArguments`]): What is watched.
         problems (`list[Problem]`): From [`watched_problems`].
     """
-    arguments = trainer.args
     if problems:
         trainer.add_callback(
             AnswerRateCallback(
@@ -308,12 +325,28 @@ def train(trainer: Trainer, script: ScriptArguments, problems: list[Problem]) ->
             )
         )
     trainer.add_callback(LogProbabilityAlarm())
-    directory = Path(arguments.output_dir)
-    last = last_checkpoint(directory)
-    trainer.train(resume_from_checkpoint=arguments.resume_from_checkpoint or last)
+    fit(trainer)
+    publish(trainer, script.dataset)
+
+
+def fit(trainer: Trainer) -> None:
+    """Train, from the last checkpoint if there is one, and save."""
+    last = last_checkpoint(Path(trainer.args.output_dir))
+    trainer.train(resume_from_checkpoint=trainer.args.resume_from_checkpoint or last)
     save_without_pushing(trainer)
     trainer.save_state()
-    name = None if Path(script.dataset).is_dir() else script.dataset
+
+
+def publish(trainer: Trainer, dataset: str) -> None:
+    """
+    Write the card of a model that is saved, and push it if asked.
+
+    Args:
+        trainer (`~transformers.Trainer`): Has trained.
+        dataset (`str`): What on.
+    """
+    arguments, directory = trainer.args, Path(trainer.args.output_dir)
+    name = None if Path(dataset).is_dir() else dataset
     trainer.create_model_card(model_name=directory.name, dataset_name=name, tags=["tree-cot"])
     if arguments.push_to_hub and trainer.is_world_process_zero():
         published = push_model(directory, trainer.hub_model_id, revision=arguments.hub_revision or "main")

@@ -6,6 +6,10 @@ This module must not know whether the model runs here or on a server.
 import hashlib
 import json
 import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 
 from ..control_tokens import escape_control_tokens
 from ..errors import InvalidInputError
@@ -85,6 +89,83 @@ def render_target(tokenizer, messages: list[dict[str, str]], completion: str, **
     if completion.startswith(OPENING):
         return prompt, f"{completion.removeprefix(OPENING).lstrip()}{end}"
     return prompt, f"{CLOSING}\n\n{header}{completion}{end}"
+
+
+def render_row(tokenizer, prompt: list[dict], completion: list[dict], **options) -> tuple[str, str]:
+    """
+    What a model sees of a row, and what it learns to write then.
+
+    Args:
+        tokenizer (`~transformers.PreTrainedTokenizerBase`): With a chat template.
+        prompt, completion (`list[dict]`): Messages.
+        options: Of the template.
+    """
+    if rewrites_thoughts(tokenizer) and len(completion) == 1:
+        return render_target(tokenizer, prompt, completion[0]["content"], **options)
+    before = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **options)
+    text = tokenizer.apply_chat_template(prompt + completion, tokenize=False, **options)
+    shared = common_length(before, text)
+    return text[:shared], text[shared:]
+
+
+def common_length(one: Sequence, other: Sequence) -> int:
+    """How much two texts, or two lists of tokens, have in common at their beginning."""
+    pairs = zip(one, other, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+@dataclass(frozen=True)
+class ThoughtTokens:
+    """
+    A chain as a model reads it, and where its thoughts are.
+
+    Args:
+        ids (`list[int]`): Tokens of the prompt, of the chain, and of the end of the turn.
+        starts (`list[int]`): For every token, the first of its characters.
+        prompt_end (`int`): Characters of the prompt.
+        ends (`list[int]`): For every thought, one past the last of its characters.
+    """
+
+    ids: list[int]
+    starts: list[int]
+    prompt_end: int
+    ends: list[int]
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens of the prompt; as in TRL, one that spans its end is not among them."""
+        return bisect_left(self.starts, self.prompt_end)
+
+    def last_token(self, end: int) -> int:
+        """Which token the characters before a place end in."""
+        return bisect_left(self.starts, end) - 1
+
+
+def encode_thoughts(tokenizer, prompt: list[dict], thoughts: Sequence[str]) -> ThoughtTokens:
+    """
+    The tokens of a chain of thoughts under a chat template.
+
+    Args:
+        tokenizer (`~transformers.PreTrainedTokenizerBase`): A fast one, with a chat template.
+        prompt (`list[dict]`): Messages.
+        thoughts (`Sequence[str]`): Joined, they are the assistant's turn.
+
+    Raises:
+        InvalidInputError: A slow tokenizer, which does not say where tokens are.
+    """
+    if not tokenizer.is_fast:
+        raise InvalidInputError(
+            f"tokenizer {tokenizer.name_or_path!r} is a slow one, which does not say where tokens are"
+        )
+    before, after = render_row(tokenizer, prompt, [{"role": "assistant", "content": "".join(thoughts)}])
+    text = before + after
+    # Counted from the end: a prompt may have written the beginning already.
+    start = text.rindex(thoughts[-1]) - sum(map(len, thoughts[:-1]))
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    starts = [first for first, _ in encoded["offset_mapping"]]
+    return ThoughtTokens(
+        encoded["input_ids"], starts, len(before), [start + end for end in accumulate(map(len, thoughts))]
+    )
 
 
 def _control_tokens(tokenizer) -> set[str]:

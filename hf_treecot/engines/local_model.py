@@ -14,10 +14,18 @@ from .engine import EngineIdentity
 
 
 def load_model(
-    name_or_path: str, revision: str | None, dtype: str | None, device: str | None, trust_remote_code: bool
+    name_or_path: str,
+    revision: str | None,
+    dtype: str | None,
+    device: str | None,
+    trust_remote_code: bool,
+    model_class: type = transformers.AutoModelForCausalLM,
 ) -> tuple[Any, Any]:
     """
     A model and its tokenizer from the Hub or a directory; see [`~local.LocalEngine.from_pretrained`].
+
+    Args:
+        model_class (`type`): What loads the model.
 
     Raises:
         InvalidInputError: There is none, or it cannot be loaded.
@@ -29,7 +37,7 @@ def load_model(
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(name_or_path, **options)
-        model = transformers.AutoModelForCausalLM.from_pretrained(name_or_path, dtype=getattr(torch, dtype), **options)
+        model = model_class.from_pretrained(name_or_path, dtype=getattr(torch, dtype), **options)
     except (OSError, ValueError, LookupError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise InvalidInputError(

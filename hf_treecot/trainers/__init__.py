@@ -20,6 +20,8 @@ _NAMES = {
     "TreeAdvantageTrainer": "tree_advantage",
     "TreeSFTConfig": "tree_sft",
     "TreeSFTTrainer": "tree_sft",
+    "ValueConfig": "value",
+    "ValueTrainer": "value",
 }
 __all__ = sorted(_NAMES)
 

@@ -1,4 +1,4 @@
-"""The objectives of the trainers: plain functions of figures of pairs, or of tokens."""
+"""The objectives of the trainers: plain functions of figures of pairs, of tokens, or of thoughts."""
 
 import math
 
@@ -43,6 +43,20 @@ def advantage_score(log_probs: torch.Tensor, weights: torch.Tensor, clip: float)
     """
     floored = log_probs.clamp(min=math.log(clip))
     return weights * torch.where(weights < 0, floored, log_probs)
+
+
+def value_loss(logits: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    r"""
+    Binary cross-entropy with soft labels: least where the sigmoid of a logit is the value.
+
+    Args:
+        logits (`torch.Tensor` of shape `(thoughts,)`): Of a scalar head.
+        values (`torch.Tensor` of shape `(thoughts,)`): v/N of a search, in [0, 1].
+
+    Returns:
+        `torch.Tensor` of shape `(thoughts,)`: −v log σ(z) − (1−v) log σ(−z).
+    """
+    return -values * F.logsigmoid(logits) - (1 - values) * F.logsigmoid(-logits)
 
 
 def redi_loss(chosen: torch.Tensor, rejected: torch.Tensor, alpha: float) -> torch.Tensor:

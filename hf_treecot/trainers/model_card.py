@@ -40,6 +40,18 @@ TREE_RL_PAPER = {
   archivePrefix={arXiv}
 }""",
 }
+MATH_SHEPHERD_PAPER = {
+    "title": "Math-Shepherd: Verify and Reinforce LLMs Step-by-step without Human Annotations",
+    "id": "2312.08935",
+    "citation": textwrap.dedent("""\
+        @inproceedings{wang2024mathshepherd,
+            title     = {{Math-Shepherd: Verify and Reinforce LLMs Step-by-step without Human Annotations}},
+            author    = {Peiyi Wang and Lei Li and Zhihong Shao and Runxin Xu and Damai Dai and Yifei Li and Deli Chen
+                         and Yu Wu and Zhifang Sui},
+            year      = 2024,
+            booktitle = {ACL},
+        }"""),
+}
 MASKED_THOUGHT_PAPER = {
     "title": (
         "Masked Thought: Simply Masking Partial Reasoning Steps Can Improve Mathematical Reasoning Learning of "
@@ -89,4 +101,29 @@ def add_training_sections(path: Path, trainer, loss: str) -> None:
         if values:
             lines.append(f"| {name} | {values[0]:.4g} | {values[-1]:.4g} |")
     card.text = card.text.rstrip() + "\n" + "\n".join(lines) + "\n"
+    card.save(path)
+
+
+def add_value_sections(path: Path, report: str) -> None:
+    """
+    Make the card that TRL has written that of a value model: it generates nothing.
+
+    Args:
+        path (`Path`): The card.
+        report (`str`): How it was judged, in Markdown; empty if it was not.
+    """
+    card = ModelCard.load(path)
+    before, _, after = card.text.partition("## Quick start")
+    use = (
+        "## Quick start\n\n```python\nfrom hf_treecot import ValueModel\n\n"
+        f'model = ValueModel.from_pretrained("{path.parent.name}")\n'
+        'model.score([("How much is 2 + 2?", "<thinking>2 + 2 = 4</thinking>\\n<answer>4</answer>")])\n```\n'
+    )
+    loss = (
+        "\n## Loss\n\n$-v \\log\\sigma(z) - (1-v) \\log\\sigma(-z)$, with v = v/N, the share of a search's "
+        "simulations through a thought that ended in a right answer, and z the head's logit at its last token.\n"
+    )
+    judged = f"\n## Held-out trees\n\n{report}\n" if report else ""
+    rest = after[after.index("\n## ") :] if "\n## " in after else ""
+    card.text = f"{before}{use}{loss}{judged}{rest}"
     card.save(path)

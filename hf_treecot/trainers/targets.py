@@ -4,30 +4,12 @@ TRL renders prompt and completion as one conversation. The templates of reasonin
 a chain would lose its thoughts, or an answer without thoughts get an empty block that nobody wrote.
 """
 
-from collections.abc import Sequence
 from functools import partial
 
 from datasets import Dataset
 from trl import is_conversational
 
-from ..engines.chat_template import render_target, rewrites_thoughts
-
-
-def render_row(tokenizer, prompt: list[dict], completion: list[dict], **options) -> tuple[str, str]:
-    """
-    What a model sees of a row, and what it learns to write then.
-
-    Args:
-        tokenizer (`~transformers.PreTrainedTokenizerBase`): With a chat template.
-        prompt, completion (`list[dict]`): Messages.
-        options: Of the template.
-    """
-    if rewrites_thoughts(tokenizer) and len(completion) == 1:
-        return render_target(tokenizer, prompt, completion[0]["content"], **options)
-    before = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **options)
-    text = tokenizer.apply_chat_template(prompt + completion, tokenize=False, **options)
-    shared = _shared(before, text)
-    return text[:shared], text[shared:]
+from ..engines.chat_template import common_length, render_row, rewrites_thoughts
 
 
 def tokenize_row(tokenizer, prompt: list[dict], completion: list[dict], **options) -> tuple[list[int], int]:
@@ -40,7 +22,7 @@ def tokenize_row(tokenizer, prompt: list[dict], completion: list[dict], **option
     """
     before, after = render_row(tokenizer, prompt, completion, **options)
     seen, ids = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (before, before + after))
-    return ids, _shared(seen, ids)
+    return ids, common_length(seen, ids)
 
 
 def tokenize_chains(rows: Dataset, tokenizer) -> Dataset:
@@ -68,12 +50,6 @@ def tokenize_pairs(rows: Dataset, tokenizer) -> Dataset:
     if not _is_rewritten(rows, tokenizer, ("chosen", "rejected")):
         return rows
     return rows.map(partial(_tokenize_pair, tokenizer=tokenizer), desc="Tokenizing pairs as they are meant")
-
-
-def _shared(one: Sequence, other: Sequence) -> int:
-    """How much two texts, or two lists of tokens, have in common at their beginning."""
-    pairs = zip(one, other, strict=False)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def _is_rewritten(rows: Dataset, tokenizer, columns: tuple[str, ...]) -> bool:

@@ -4,7 +4,6 @@ from bisect import bisect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate
 from typing import ClassVar
 
 import torch
@@ -13,11 +12,11 @@ from transformers import AutoTokenizer
 from transformers.utils import logging
 from trl import SFTTrainer
 
+from ..engines.chat_template import encode_thoughts
 from ..errors import InvalidInputError
 from .losses import advantage_score
 from .model_card import TREE_RL_PAPER
 from .packing_config import check_config, default_config
-from .targets import render_row
 from .tree_sft import TreeSFTConfig, TreeSFTTrainer
 from .trl_compat import ModelCardFacts, name_arguments
 
@@ -142,10 +141,6 @@ def tokenize_thoughts(rows: Dataset, tokenizer, max_length: int | None, name: st
             f"{name}: there is no column {missing[0]!r} (it has {', '.join(rows.column_names)}): make rows of trees "
             "with hf_treecot.selection.advantages.advantage_rows"
         )
-    if not tokenizer.is_fast:
-        raise InvalidInputError(
-            f"tokenizer {tokenizer.name_or_path!r} is a slow one, which does not say where tokens are"
-        )
     tokenized = rows.map(
         partial(_tokenize, tokenizer=tokenizer), remove_columns=rows.column_names, desc=f"Tokenizing {name}"
     )
@@ -164,16 +159,11 @@ def tokenize_thoughts(rows: Dataset, tokenizer, max_length: int | None, name: st
 
 
 def _tokenize(row: dict, tokenizer) -> dict[str, list]:
-    prompt, after = render_row(tokenizer, row["prompt"], row["completion"])
-    text = prompt + after
-    # Counted from the end: a prompt may have written the beginning already.
-    start = text.rindex(row["thoughts"][-1]) - sum(map(len, row["thoughts"][:-1]))
-    ends = [start + end for end in accumulate(map(len, row["thoughts"]))]
+    chain = encode_thoughts(tokenizer, row["prompt"], row["thoughts"])
     weights = [advantage / chains for advantage, chains in zip(row["advantages"], row["chains"], strict=True)]
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     labels, of_tokens = [], []
-    for token, (first, _) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
-        is_learnt = first >= len(prompt)
+    for token, first in zip(chain.ids, chain.starts, strict=True):
+        is_learnt = first >= chain.prompt_end
         labels.append(token if is_learnt else -100)
-        of_tokens.append(weights[min(bisect(ends, first), len(ends) - 1)] if is_learnt else 0.0)
-    return {"input_ids": encoded["input_ids"], "labels": labels, "weights": of_tokens}
+        of_tokens.append(weights[min(bisect(chain.ends, first), len(weights) - 1)] if is_learnt else 0.0)
+    return {"input_ids": chain.ids, "labels": labels, "weights": of_tokens}

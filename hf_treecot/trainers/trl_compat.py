@@ -15,6 +15,8 @@ from datasets import Dataset, IterableDataset, load_from_disk
 from torch.utils.data import DataLoader
 from transformers import Trainer
 from trl import DPOConfig, DPOTrainer, SFTTrainer
+from trl.trainer.base_config import _BaseConfig as BaseConfig  # noqa: F401 (what configurations have in common)
+from trl.trainer.base_trainer import _BaseTrainer as BaseTrainer  # noqa: F401 (what writes model cards)
 from trl.trainer.utils import FusedCausalLMOutput
 
 from ..errors import InvalidInputError
