@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from hf_treecot.base import Problem, Verdict
-from hf_treecot.building.builder import BuildReport, locked
+from hf_treecot.building.builder import BuildReport
+from hf_treecot.building.run_directory import locked
 from hf_treecot.cli import evolve, evolve_problems
 from hf_treecot.cli.evolve import Round
 from hf_treecot.cli.evolve_problems import PassRates, by_difficulty, choose_problems, new_problems

@@ -21,7 +21,8 @@ from ..mcts.tree import Tree
 from ..selection.selector import Selector
 from ..traces.regrow import RegrowConfig, length, regrow
 from ..verifiers import load_verifier
-from .builder import BuildReport, claim_directory, in_flight, locked, write_dataset, write_report
+from .builder import BuildReport, in_flight, write_dataset, write_report
+from .run_directory import claim_directory, locked
 
 
 @dataclass(frozen=True)
@@ -77,19 +78,12 @@ async def regrow_trees(
     Raises:
         InvalidInputError: There are no trees, two have one id, or the directory holds another run.
     """
-    by_id = {tree.tree_id: tree for tree in trees}
-    if not trees or len(by_id) < len(trees):
-        what = "there are none" if not trees else "two of them have the same tree_id"
-        raise InvalidInputError(f"trees {source!r}: {what}; give a dataset with at least one tree, and each once")
-    for verifier in {tree.problem.verifier for tree in trees}:
-        load_verifier(verifier)
-    identity = asdict(engine.identity)
+    by_id = _by_id(trees, source)
     claim_directory(
-        output_dir, {"trees": source, "engines": {"generator": identity}, "regrow": asdict(config), "seed": seed}
+        output_dir,
+        {"trees": source, "engines": {"generator": asdict(engine.identity)}, "regrow": asdict(config), "seed": seed},
     )
-    settings = {**asdict(config), **{f"generator_{name}": value for name, value in identity.items()}, "seed": seed}
-    provenance = {f"regrow_{name}": str(value) for name, value in settings.items()}
-    provenance["regrow_hf_treecot"] = version("hf-treecot")
+    provenance = _provenance(engine, config, seed)
     started, report, dropped = time.perf_counter(), BuildReport(), Counter()
 
     def count_tokens(text: str) -> int:
@@ -129,6 +123,25 @@ async def regrow_trees(
     write_report(report, output_dir)
     pairs = [(by_id[tree_id], Tree.from_record(record)) for tree_id, record in records.items()]
     return report, _shortening(pairs, count_tokens)
+
+
+def _by_id(trees: Sequence[Tree], source: str) -> dict[str, Tree]:
+    by_id = {tree.tree_id: tree for tree in trees}
+    if not trees or len(by_id) < len(trees):
+        what = "there are none" if not trees else "two of them have the same tree_id"
+        raise InvalidInputError(f"trees {source!r}: {what}; give a dataset with at least one tree, and each once")
+    for verifier in {tree.problem.verifier for tree in trees}:
+        load_verifier(verifier)
+    return by_id
+
+
+def _provenance(engine: Engine, config: RegrowConfig, seed: int) -> dict[str, str]:
+    generator = {f"generator_{name}": value for name, value in asdict(engine.identity).items()}
+    settings = {**asdict(config), **generator, "seed": seed}
+    return {
+        **{f"regrow_{name}": str(value) for name, value in settings.items()},
+        "regrow_hf_treecot": version("hf-treecot"),
+    }
 
 
 def _shortening(pairs: Sequence[tuple[Tree, Tree]], count_tokens: Callable[[str], int]) -> Shortening:

@@ -22,7 +22,8 @@ from ..files import write_atomically
 from ..hub.dataset import read_tables
 from ..problems.loading import check_unique
 from ..selection.selector import Selector
-from .builder import BuildReport, claim_directory, write_dataset
+from .builder import BuildReport, write_dataset
+from .run_directory import claim_directory
 
 
 Build = Callable[[list[Problem], Path], BuildReport]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..base import Problem
-from ..building.builder import claim_directory
+from ..building.run_directory import claim_directory
 from ..errors import InvalidInputError
 from ..evaluation.comparison import ladder
 from ..files import write_atomically

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..base import BUILT_IN_VERIFIERS, Problem
-from ..building.builder import BuildConfig, BuildReport, build_trees, check_directory
+from ..building.builder import BuildConfig, BuildReport, build_trees
 from ..building.estimate import Estimate, MeteredEngine, compare, describe, estimate, save
+from ..building.run_directory import check_directory
 from ..errors import InvalidInputError
 from ..hub.dataset import load_trees
 from ..mcts.pattern import available_patterns, load_pattern

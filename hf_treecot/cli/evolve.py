@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base import Problem
-from ..building.builder import check_directory, claim_directory, locked
+from ..building.run_directory import check_directory, claim_directory, locked
 from ..errors import EngineError, InvalidInputError
 from ..evaluation.comparison import ladder, plot_progress
 from ..evaluation.statistics import Estimate, compare

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from tqdm.asyncio import tqdm_asyncio
 
-from ..building.builder import BuildReport, check_directory, select_again
+from ..building.builder import BuildReport, select_again
+from ..building.run_directory import check_directory
 from ..engines.server import load_tokenizer
 from ..errors import InvalidInputError
 from ..mcts.tree import Tree

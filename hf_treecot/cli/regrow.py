@@ -12,8 +12,9 @@ import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..building.builder import BuildReport, check_directory
+from ..building.builder import BuildReport
 from ..building.regrowing import Shortening, regrow_trees
+from ..building.run_directory import check_directory
 from ..errors import InvalidInputError
 from ..hub.dataset import load_trees
 from ..reports.build_summary import print_report

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from ..base import Problem
-from ..building.builder import BuildReport, check_directory
+from ..building.builder import BuildReport
+from ..building.run_directory import check_directory
 from ..engines.server import load_tokenizer
 from ..errors import InvalidInputError
 from ..reports.build_summary import print_report

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..building.builder import claim_directory, locked
+from ..building.run_directory import claim_directory, locked
 from ..files import write_atomically
 from ..hub.dataset import FEATURES, read_tables
 from ..mcts.tree import Tree
