@@ -39,7 +39,7 @@ MARKS = {
         "test_ablation", "test_callbacks", "test_cdpo_trainer", "test_cli_training", "test_cli_evaluate",
         "test_evolve", "test_masked_thought", "test_quickstart", "test_redi", "test_starter", "test_training_runs",
         "test_lighteval_compat", "test_accelerate_configs", "test_precision", "test_tree_advantage", "test_tree_sft",
-        "test_value_trainer",
+        "test_value_trainer", "test_value_model",
     ),
 }  # fmt: skip
 

@@ -172,6 +172,35 @@ async def test_samples_may_be_weighed_by_their_log_probability():
     assert "42" not in (await answer_by_samples(Sure(), MESSAGES, Sampling(1.0, 1.0, 4), 100, 7)).content
 
 
+class LikesNothingBut:
+    """A value model that is sure of all answers but one."""
+
+    identity = EngineIdentity("local", "values")
+
+    def __init__(self, disliked):
+        self.disliked = disliked
+
+    async def value(self, prompt, chain):
+        assert prompt == MESSAGES[-1]["content"]
+        return 0.001 if self.disliked in chain else 0.9
+
+
+async def test_samples_may_be_weighed_by_a_value_model():
+    arguments = (Writer(), MESSAGES, Sampling(seed=4), 100, 7)
+    answer = await answer_by_samples(*arguments, answer_vote="value", value_model=LikesNothingBut("42"))
+    assert answer.answer_vote == "value"
+    assert "42" not in answer.content
+    assert max(answer.votes, key=answer.votes.get) == "42"
+
+
+async def test_a_search_may_be_weighed_and_rewarded_by_a_value_model():
+    for options in ({"answer_vote": "value"}, {"reward": "value"}):
+        assert "42" in (await search(Writer())).content
+        answer = await search(Writer(), value_model=LikesNothingBut("42"), **options)
+        assert answer.content
+        assert "42" not in answer.content
+
+
 async def search(engine, tokens=300, pattern="reflection", **options):
     return await answer_by_search(
         engine, MESSAGES, Sampling(seed=2), tokens, load_pattern(pattern), SearchConfig(), **options

@@ -5,9 +5,11 @@ import json
 import shutil
 
 import pytest
+from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from hf_treecot.engines.journal import Journal
 from hf_treecot.engines.sampling_check import PROMPTS
+from hf_treecot.files import fingerprint
 from hf_treecot.testing.backends import ScriptedBackend
 from hf_treecot.testing.running import serve
 
@@ -82,6 +84,23 @@ def test_evaluate_models_on_servers(kind, run, tmp_path):
         assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == rows
 
 
+def test_evaluate_with_a_value_model(run, tmp_path, tiny_model_directory):
+    model = AutoModelForTokenClassification.from_pretrained(tiny_model_directory, num_labels=1)
+    model.save_pretrained(tmp_path / "value")
+    AutoTokenizer.from_pretrained(tiny_model_directory).save_pretrained(tmp_path / "value")
+    result = run(
+        "evaluate", "--models", tiny_model_directory, "--tasks", "letters", "--num_problems", 2, "--k", 2,
+        "--max_new_tokens", 12, "--decoding", "sample", "mcts", "--output_dir", "out", "--answer_vote", "value",
+        "--search_reward", "value", "--value_model", "value",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    for decoding in ("sample", "mcts"):
+        (path,) = (tmp_path / "out" / "results").rglob(f"{decoding}/results_*.json")
+        config = json.loads(path.read_text())["config_general"]["model_config"]
+        assert (config["voted_by"], config["value_model"]) == ("value", "value")
+        assert config["value_revision"] == fingerprint(tmp_path / "value")
+
+
 def test_evaluate_against_budgets(run, tmp_path, tiny_model_directory):
     args = [
         "--models", tiny_model_directory, "--problems", "letters", "--easy_and_hard", "true", "--num_problems", 2,
@@ -121,6 +140,14 @@ def test_evaluate_problems_of_ones_own(run, tmp_path, tiny_model_directory):
         (["--decoding", "mcts", "--pattern", "socratic"], "pattern 'socratic' does not exist"),
         (["--decoding", "mcts", "--search_reward", "best"], "search_reward='best' cannot be loaded"),
         (["--decoding", "mcts", "--token_budget", "0"], "token_budget=0 is out of range"),
+        (["--decoding", "mcts", "--search_reward", "value"], "search_reward='value' needs a value_model"),
+        (["--decoding", "sample", "--answer_vote", "value"], "answer_vote='value' needs a value_model for samples"),
+        (["--value_model", "mine"], "value_model would not be used: set answer_vote or search_reward to value"),
+        (["--value_model", "mine", "--answer_vote", "value"], "would not be used: set decoding to sample or mcts"),
+        (
+            ["--decoding", "mcts", "--value_model", "untemplated", "--answer_vote", "value"],
+            "value_model='untemplated' is no value model",
+        ),
         (["--num_problems", "0"], "num_problems=0 is out of range"),
         (["--models", "no/such/model"], "model 'no/such/model' cannot be loaded"),
         (["--models", "untemplated"], "has no chat template"),

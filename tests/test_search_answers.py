@@ -8,7 +8,8 @@ import pytest
 from hf_treecot.base import Problem
 from hf_treecot.engines.engine import Completion, EngineIdentity
 from hf_treecot.errors import EngineError, InvalidInputError
-from hf_treecot.evaluation.search_answers import grow_answers, load_judge, search_answers
+from hf_treecot.evaluation.judges import load_judge
+from hf_treecot.evaluation.search_answers import grow_answers, search_answers
 from hf_treecot.mcts.pattern import load_pattern
 from hf_treecot.mcts.search import SearchConfig, search
 from hf_treecot.verifiers.judging import answer_key, answer_text, states_answer
@@ -228,3 +229,53 @@ def test_answers_that_are_not():
     assert answer_text("<thinking>Ok</thinking>") == ""
     assert states_answer("<answer>perhaps</answer>")
     assert not states_answer("<answer></answer>")
+
+
+class LikesOf41:
+    """A value model that is sure of 41, with what it was asked."""
+
+    identity = EngineIdentity("local", "values", "abc")
+
+    def __init__(self):
+        self.asked = []
+
+    async def value(self, prompt, chain):
+        self.asked.append((prompt, chain))
+        await asyncio.sleep(0)
+        return 0.99 if "41" in chain.rpartition("boxed")[2] else 0.01
+
+
+def test_a_vote_by_a_value_model():
+    """41 is rarer and less likely; the model's values outweigh both."""
+
+    def rarely_41(tag, chain, rng):
+        if tag != "answer":
+            return Completion(f" step {rng.randrange(1000)}", "stop", 5, 2, 0.0)
+        return Completion(r" \boxed{41}" if rng.random() < 0.3 else r" \boxed{42}", "stop", 5, 2, -0.1)
+
+    model = LikesOf41()
+    assert "\\boxed{42}" in decode(ScriptedEngine(rarely_41), answer_vote="value").chains[0]
+    found = decode(ScriptedEngine(rarely_41), answer_vote="value", value_model=model)
+    assert "\\boxed{41}" in found.chains[0]
+    assert sorted(model.asked) == sorted((PROBLEM.prompt, chain) for chain in found.chains)
+    assert {vote.value for vote in found.ballot} == {0.01, 0.99}
+
+
+def test_a_value_model_rewards_answers_instead_of_a_verifier():
+    model = LikesOf41()
+    found = decode(ScriptedEngine(sure_of_the_wrong), reward="value", value_model=model)
+    assert found.answer_vote == "reward_model"
+    assert "\\boxed{41}" in found.chains[0]
+    assert [vote.reward for vote in found.ballot] == [vote.value for vote in found.ballot]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reward": "value"}, "search_reward='value' needs a value_model"),
+        ({"value_model": LikesOf41()}, "value_model would not be used: set answer_vote or search_reward to value"),
+    ],
+)
+def test_a_value_model_where_it_is_needed_and_nowhere_else(options, message):
+    with pytest.raises(InvalidInputError, match=message):
+        decode(ScriptedEngine(mostly_right), **options)

@@ -15,7 +15,7 @@ from gradio_client import Client
 
 from hf_treecot.base import Problem
 from hf_treecot.errors import InvalidInputError
-from hf_treecot.evaluation.search_answers import majority
+from hf_treecot.evaluation.judges import majority
 from hf_treecot.mcts.tree import Node, Tree
 from hf_treecot.selection.judgements import Judgement, JudgementLog, item_id
 from hf_treecot.space import app, judging, rendering, talk

@@ -21,6 +21,7 @@ from ..errors import InvalidInputError
 from .budgets import check_parts, report_budgets
 from .engines import TOKEN_VARIABLES, EngineArguments, open_engines, server_arguments
 from .parser import parse, run
+from .value import load_value_model
 
 
 @dataclass
@@ -86,14 +87,25 @@ class EvaluateArguments:
     )
     search_reward: str = field(
         default="majority",
-        metadata={"help": "majority, confidence, or a function of prompt and chain as package.module:function."},
+        metadata={
+            "help": "majority, confidence, value (of the value_model), or a function of prompt and chain as "
+            "package.module:function."
+        },
     )
     answer_vote: str | None = field(
         default=None,
         metadata={
-            "help": "Which answer is given, by what its chain weighs: majority, log_probability, value (of a search's "
-            "tree), reward_model (what search_reward gives). Default: log_probability where the engine gives the "
-            "model's own, else majority; reward_model, if search_reward is given."
+            "help": "Which answer is given, by what its chain weighs: majority, log_probability, value (of the "
+            "value_model, or else of a search's tree), reward_model (what search_reward gives). Default: "
+            "log_probability where the engine gives the model's own, else majority; reward_model, if search_reward "
+            "is given."
+        },
+    )
+    value_model: str | None = field(
+        default=None,
+        metadata={
+            "help": "Hub name or directory of a model that treecot value trained, for answer_vote or search_reward "
+            "value."
         },
     )
     budgets: list[int] = field(
@@ -201,6 +213,7 @@ def evaluate(arguments: EvaluateArguments) -> list[dict]:
     from ..evaluation.engine_model import EngineModel, EngineModelConfig
     from ..evaluation.run import check_tasks, choose_benchmarks
     from ..evaluation.run import evaluate as evaluate_model
+    from ..evaluation.voting import check_value_model
 
     for name in ("models", "decoding"):
         if not getattr(arguments, name):
@@ -220,6 +233,10 @@ def evaluate(arguments: EvaluateArguments) -> list[dict]:
     ]
     for _, config in runs:
         EngineModel(open_engine, config)
+    check_value_model(arguments.value_model, arguments.search_reward, arguments.answer_vote)
+    if arguments.value_model is not None and set(arguments.decoding) == {"greedy"}:
+        raise InvalidInputError("value_model would not be used: set decoding to sample or mcts")
+    value_model = load_value_model(arguments.value_model, arguments.dtype, arguments.trust_remote_code)
     check_tasks(benchmarks, task_options(arguments, "greedy"), arguments.num_problems)
     check_tasks(benchmarks[:1], task_options(arguments, "sample"), 1)
     figures = []
@@ -230,6 +247,7 @@ def evaluate(arguments: EvaluateArguments) -> list[dict]:
             benchmarks,
             task_options(arguments, config.decoding),
             Path(arguments.output_dir),
+            value_model=value_model,
             limit=arguments.num_problems,
             results_org=arguments.results_org,
             public=arguments.public,
@@ -249,8 +267,8 @@ def make_directory(directory: Path) -> None:
 
 def settings(arguments: EvaluateArguments, decoding: str) -> dict:
     """What a run's configuration takes from the arguments."""
-    names = ("temperature", "top_p", "seed", "pattern", "search_reward", "answer_vote", "token_budget")
-    names += ("child_selection", "branching", "stopping", "greedy", "budgets")
+    names = ("temperature", "top_p", "seed", "pattern", "search_reward", "answer_vote", "value_model")
+    names += ("token_budget", "child_selection", "branching", "stopping", "greedy", "budgets")
     return {"decoding": decoding, "num_samples": arguments.k, **{name: getattr(arguments, name) for name in names}}
 
 

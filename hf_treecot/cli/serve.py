@@ -28,6 +28,7 @@ from ..starter.built_in import BUILT_IN
 from ..verifiers import load_verifier
 from .engines import EngineArguments, open_engines
 from .parser import fail, parse, run
+from .value import load_value_model
 
 
 @dataclass
@@ -68,14 +69,22 @@ class ServeArguments:
     )
     search_reward: str = field(
         default="majority",
-        metadata={"help": "Of a search's answers: majority, confidence, or your own as module:function."},
+        metadata={"help": "Of a search's answers: majority, confidence, value, or your own as module:function."},
     )
     answer_vote: str | None = field(
         default=None,
         metadata={
-            "help": "Which answer is given: majority, log_probability, and of a search value or reward_model too. "
+            "help": "Which answer is given: majority, log_probability, value (of samples with a value_model "
+            "alone), and of a search reward_model too. "
             "Default: log_probability where the engine gives the model's own, else majority; reward_model, if "
             "search_reward is given."
+        },
+    )
+    value_model: str | None = field(
+        default=None,
+        metadata={
+            "help": "Hub name or directory of a model that treecot value trained, for answer_vote or search_reward "
+            "value."
         },
     )
     verifier: str = field(
@@ -164,20 +173,22 @@ def _service_maker(arguments: ServeArguments, engine_arguments: EngineArguments)
     Raises:
         InvalidInputError: An argument is wrong.
     """
-    from ..evaluation.search_answers import load_judge
-    from ..evaluation.voting import check_answer_vote
+    from ..evaluation.judges import load_judge
+    from ..evaluation.voting import check_answer_vote, check_value_model
     from ..serving.parameters import Defaults
     from ..serving.service import Limits, Service
 
     pattern = load_pattern(arguments.pattern)
     load_judge(arguments.search_reward)
     check_answer_vote(arguments.answer_vote)
+    check_value_model(arguments.value_model, arguments.search_reward, arguments.answer_vote)
     load_verifier(arguments.verifier)
     config = SearchConfig(
         max_new_tokens=arguments.thought_tokens, simulations_in_flight=arguments.simulations_in_flight,
         child_selection=arguments.child_selection, branching=arguments.branching, stopping=arguments.stopping,
         greedy=arguments.greedy,
     )  # fmt: skip
+    value_model = load_value_model(arguments.value_model, engine_arguments.dtype, engine_arguments.trust_remote_code)
     limits = Limits(arguments.max_requests, arguments.max_queue, arguments.max_seconds, arguments.max_trees)
     model = engine_arguments.model
     given = model if engine_arguments.engine == "local" or model not in BUILT_IN else None
@@ -189,7 +200,7 @@ def _service_maker(arguments: ServeArguments, engine_arguments: EngineArguments)
         )
         return Service(
             engines["generator"], engines["critic"], pattern, config, defaults, limits, arguments.search_reward,
-            arguments.answer_vote, arguments.verifier, keep,
+            arguments.answer_vote, arguments.verifier, keep, value_model,
         )  # fmt: skip
 
     return make

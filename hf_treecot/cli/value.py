@@ -50,6 +50,24 @@ def kinds() -> tuple[type, ...]:
     return ValueArguments, ValueConfig, ModelConfig
 
 
+def load_value_model(name: str | None, dtype: str | None, trust_remote_code: bool):
+    """
+    The value model that a command names, or None if it names none.
+
+    Args:
+        name (`str`, *optional*): Hub name or directory.
+        dtype, trust_remote_code: As of [`~engines.value_model.ValueModel.from_pretrained`].
+
+    Raises:
+        InvalidInputError: There is none of that name, or it is a model of another kind.
+    """
+    if name is None:
+        return None
+    from ..engines.value_model import ValueModel
+
+    return ValueModel.from_pretrained(name, dtype=dtype, trust_remote_code=trust_remote_code)
+
+
 def split_by_problem(trees: Sequence[Tree], share: float, seed: int) -> tuple[list[Tree], list[Tree]]:
     """
     Trees to learn from, and held-out ones; all trees of one problem are on one side.

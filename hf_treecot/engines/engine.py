@@ -105,6 +105,15 @@ def seed_of(*parts: object) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
+class Valuer(Protocol):
+    """What knows how likely a chain is to end in a right answer: a [`~value_model.ValueModel`]."""
+
+    identity: "EngineIdentity"
+
+    async def value(self, prompt: str, chain: str) -> float:
+        """From 0 to 1, of a problem and the assistant's turn so far."""
+
+
 class Engine(Protocol):
     """
     What a search needs of an engine.

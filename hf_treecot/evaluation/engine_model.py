@@ -17,16 +17,17 @@ from lighteval.tasks.requests import Doc
 from tqdm.asyncio import tqdm_asyncio
 
 from ..base import Problem
-from ..engines.engine import Engine, seed_of
+from ..engines.engine import Engine, Valuer, seed_of
 from ..errors import InvalidInputError
 from ..mcts.pattern import Pattern, load_pattern
 from ..mcts.search import SearchConfig, check_stopping
 from . import lighteval_compat
 from .budgets import Within, check_context, within_budgets
+from .judges import load_judge, load_reward
 from .lighteval_tasks import Outputs
 from .outputs import reply
-from .search_answers import default_vote, load_judge, load_reward, search_answers
-from .voting import Vote, check_answer_vote, is_untempered, weigh
+from .search_answers import default_vote, search_answers
+from .voting import Vote, check_answer_vote, check_value_model, is_untempered, weigh
 
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,9 @@ class EngineModelConfig(ModelConfig):
         search_reward (`str`): Of a search.
         answer_vote (`str`, *optional*): Which answer a search gives, and how samples are weighed; see
             [`~evaluation.voting`].
+        value_model (`str`, *optional*): Hub name or directory of the value model whose values are voted by or searched
+            with.
+        value_revision (`str`): What tells its weights from others.
         voted_by (`str`): How answers were chosen in fact.
         token_budget (`int`, *optional*): Of a search; default: what the samples of the same problem take.
         thought_tokens (`int`): Generated tokens of one thought of a search.
@@ -77,6 +81,8 @@ class EngineModelConfig(ModelConfig):
     greedy: str = "never"
     search_reward: str = "majority"
     answer_vote: str | None = None
+    value_model: str | None = None
+    value_revision: str = ""
     voted_by: str = ""
     token_budget: int | None = None
     thought_tokens: int = 512
@@ -101,17 +107,25 @@ class EngineModel(LightevalModel):
         open_engine (`Callable`): Gives a context that opens who writes, and closes it: some engines live in one event
             loop, and lighteval runs each round of answers in a new one.
         config ([`EngineModelConfig`]): How.
+        value_model ([`ValueModel`], *optional*): The one that `config` names.
 
     Raises:
         InvalidInputError: No such decoding, pattern or reward.
     """
 
-    def __init__(self, open_engine: Callable[[], AbstractAsyncContextManager[Engine]], config: EngineModelConfig):
+    def __init__(
+        self,
+        open_engine: Callable[[], AbstractAsyncContextManager[Engine]],
+        config: EngineModelConfig,
+        value_model: Valuer | None = None,
+    ):
         if config.decoding not in DECODINGS:
             raise InvalidInputError(f"decoding={config.decoding!r} is unknown: use one of {', '.join(DECODINGS)}")
         if config.token_budget is not None and config.token_budget < 1:
             raise InvalidInputError(f"token_budget={config.token_budget} is out of range: it must be at least 1")
-        self.open_engine, self.config = open_engine, config
+        self.open_engine, self.config, self.value_model = open_engine, config, value_model
+        if value_model is not None:
+            config.value_revision = value_model.identity.revision
         self.pattern: Pattern = load_pattern(config.pattern)
         self.search = SearchConfig(
             temperature=config.temperature,
@@ -122,8 +136,10 @@ class EngineModel(LightevalModel):
         check_stopping(self.search, self.pattern)
         load_judge(config.search_reward)
         check_answer_vote(config.answer_vote)
-        if config.decoding == "sample" and config.answer_vote == "value":
-            raise InvalidInputError("answer_vote='value' is that of a search's tree: use another one for samples")
+        if config.decoding == "mcts":
+            check_value_model(config.value_model, config.search_reward, config.answer_vote)
+        if config.decoding == "sample" and config.answer_vote == "value" and config.value_model is None:
+            raise InvalidInputError("answer_vote='value' needs a value_model for samples: `treecot value` trains one")
         if config.decoding == "sample" and config.answer_vote == "reward_model" and ":" not in config.search_reward:
             raise InvalidInputError(
                 "answer_vote='reward_model' needs a function for samples: give search_reward=package.module:function"
@@ -207,6 +223,9 @@ class EngineModel(LightevalModel):
             function = load_reward(reward)
             rewards = [await asyncio.to_thread(function, question, sample.texts[-1]) for sample in samples]
             ballot = [replace(vote, reward=reward) for vote, reward in zip(ballot, rewards, strict=True)]
+        if answer_vote == "value":
+            asked = (self.value_model.value(question, sample.texts[-1]) for sample in samples)
+            ballot = [replace(vote, value=v) for vote, v in zip(ballot, await asyncio.gather(*asked), strict=True)]
         self._record_vote(answer_vote)
         weigh(ballot, answer_vote)  # raises if it cannot
         return {"ballot": ballot, "answer_vote": answer_vote}
@@ -257,7 +276,7 @@ class EngineModel(LightevalModel):
         problem = Problem(**{**doc.specific["problems"][0], "prompt": doc.query})
         found = await search_answers(
             problem, engine, self.pattern, self.search, max(budget, 1), reward=self.config.search_reward,
-            answer_vote=self.config.answer_vote, seed=self.config.seed,
+            answer_vote=self.config.answer_vote, value_model=self.value_model, seed=self.config.seed,
         )  # fmt: skip
         self._record_vote(found.answer_vote)
         return Outputs(

@@ -23,7 +23,7 @@ from lighteval.pipeline import ParallelismManager, Pipeline, PipelineParameters 
 from lighteval.tasks.lighteval_task import LightevalTask  # noqa: E402
 
 from ..base import Problem  # noqa: E402
-from ..engines.engine import Engine  # noqa: E402
+from ..engines.engine import Engine, Valuer  # noqa: E402
 from .budgets import check_budgets  # noqa: E402
 from .engine_model import EngineModel, EngineModelConfig  # noqa: E402
 from .lighteval_tasks import make_task, make_tasks  # noqa: E402
@@ -123,6 +123,7 @@ def evaluate(
     options: TaskOptions,
     output_dir: Path,
     *,
+    value_model: Valuer | None = None,
     limit: int | None = None,
     results_org: str | None = None,
     public: bool = False,
@@ -136,6 +137,7 @@ def evaluate(
         benchmarks (`Sequence[Benchmark]`): The tasks.
         options ([`TaskOptions`]): How they are made.
         output_dir (`Path`): Where `results` and `details` go.
+        value_model ([`ValueModel`], *optional*): The one that `config` names.
         limit (`int`, *optional*): At most so many problems of each task, always the same ones.
         results_org (`str`, *optional*): Push results and details to this user or organization of the Hub.
         public (`bool`): Push them for everybody to see.
@@ -158,7 +160,7 @@ def evaluate(
         tasks=",".join(f"{benchmark.task_name}|0" for benchmark in benchmarks),
         pipeline_parameters=parameters,
         evaluation_tracker=tracker,
-        model=EngineModel(open_engine, config),
+        model=EngineModel(open_engine, config, value_model),
     )
     pipeline.evaluate()
     logger = tracker.metrics_logger

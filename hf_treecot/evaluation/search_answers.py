@@ -1,31 +1,26 @@
 """Search as a way of decoding: a tree is grown without the gold answer, and one of its answers is chosen.
 
-What rewards an answer is a judge of the tree itself: how many other answers agree with it, how sure the model was of
-its chain, or a function of yours. The budget is in generated tokens, all that were drawn included, so that it can be
-compared with sampling at the same cost; an answer that came after the budget was spent does not count. Which answer is
-given is a vote; see [`~evaluation.voting`].
+What rewards an answer is a judge of the tree itself; see [`~evaluation.judges`]. The budget is in generated tokens,
+all that were drawn included, so that it can be compared with sampling at the same cost; an answer that came after the
+budget was spent does not count. Which answer is given is a vote; see [`~evaluation.voting`].
 """
 
 import asyncio
-import importlib
-import math
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..base import Problem, Verdict
-from ..engines.engine import Engine
-from ..errors import EngineError, InvalidInputError
+from ..engines.engine import Engine, Valuer
 from ..mcts.pattern import Pattern
-from ..mcts.search import Judge, SearchConfig, search
+from ..mcts.search import SearchConfig, search
 from ..mcts.tree import ROOT, Tree
-from ..verifiers.agreement import shared_key
-from .voting import Vote, check_answer_vote, elect, is_untempered
+from .judges import load_judge
+from .voting import Vote, check_answer_vote, check_value_model, elect, is_untempered
 
 
 MAX_SIMULATIONS = 1_000  # a tree whose answers are all found gains nothing from more
-REWARDS = ("majority", "confidence")
 
 
 @dataclass(frozen=True)
@@ -62,6 +57,7 @@ async def search_answers(
     *,
     reward: str = "majority",
     answer_vote: str | None = None,
+    value_model: Valuer | None = None,
     others: Sequence[Engine] = (),
     seed: int = 0,
     max_simulations: int = MAX_SIMULATIONS,
@@ -76,11 +72,14 @@ async def search_answers(
         pattern ([`Pattern`]): Which thoughts may follow which.
         config ([`SearchConfig`]): Depth, sampling, exploration; of its stopping rules only `stopping` is used.
         token_budget (`int`): Generated tokens.
-        reward (`str`): `"majority"`, `"confidence"`, or a function `package.module:function` that takes a prompt and a
-            chain and gives a reward from 0 to 1, such as that of a reward model.
+        reward (`str`): `"majority"`, `"confidence"`, `"value"` (of the value model), or a function
+            `package.module:function` that takes a prompt and a chain and gives a reward from 0 to 1, such as that of a
+            reward model.
         answer_vote (`str`, *optional*): Which answer is given: `"majority"`, `"log_probability"`, `"value"` or
             `"reward_model"`, see [`~evaluation.voting.elect`]. Default: by the rewards, if they are not those of the
             majority; else by log-probability, if the engine gives that of the model itself; else by majority.
+        value_model ([`ValueModel`], *optional*): Whose values of chains the vote `"value"` and the reward `"value"`
+            are. Without it the vote is by those of the search. What it reads costs no generated tokens.
         others (`Sequence[Engine]`): More models that may write: arms of the branching `"thompson"`.
         seed (`int`): With the problem's id, the seed of the tree.
         max_simulations (`int`): Simulations after which it ends, whatever is left of the budget.
@@ -90,9 +89,10 @@ async def search_answers(
         [`FoundAnswers`]
     """
     check_answer_vote(answer_vote)
+    check_value_model(value_model, reward, answer_vote)
     grown = await grow_answers(
-        problem, engine, pattern, config, token_budget, reward=reward, others=others, seed=seed,
-        max_simulations=max_simulations, observe=observe,
+        problem, engine, pattern, config, token_budget, reward=reward, value_model=value_model, others=others,
+        seed=seed, max_simulations=max_simulations, observe=observe,
     )  # fmt: skip
     tree, found = grown.tree, grown.found
     in_time, ballot = grown.ballot(token_budget)
@@ -126,12 +126,14 @@ class AnswerTree:
         found (`dict[int, int]`): For every answer, by its node, the generated tokens when it was there.
         ends (`list[int]`): The generated tokens at the end of every simulation.
         is_sampled (`bool`): Every simulation was a draw of its own: an answer that came again has another vote.
+        values (`Mapping[int, float]`, *optional*): For every answer, by its node, what a value model says of it.
     """
 
     tree: Tree
     found: dict[int, int]
     ends: list[int]
     is_sampled: bool
+    values: Mapping[int, float] | None = None
 
     def ballot(self, token_budget: int) -> tuple[list[int], list[Vote]]:
         """The answers that were there within a budget: their nodes, and what they may be weighed by."""
@@ -151,7 +153,7 @@ class AnswerTree:
             nodes[node_id].answer,
             self.tree.render(node_id),
             self.tree.log_probability(node_id),
-            values[before] / max(1, visits[before]),
+            values[before] / max(1, visits[before]) if self.values is None else self.values[node_id],
             nodes[node_id].reward,
             max(1, visits[node_id]) if self.is_sampled else 1,
         )
@@ -165,6 +167,7 @@ async def grow_answers(
     token_budget: int,
     *,
     reward: str = "majority",
+    value_model: Valuer | None = None,
     others: Sequence[Engine] = (),
     seed: int = 0,
     max_simulations: int = MAX_SIMULATIONS,
@@ -177,7 +180,7 @@ async def grow_answers(
     """
     found: dict[int, int] = {}
     ends: list[int] = []
-    judge = load_judge(reward)
+    judge = load_judge(reward, value_model)
 
     async def record(tree: Tree, node_id: int) -> Verdict:
         found[node_id] = tree.generated_tokens
@@ -202,7 +205,23 @@ async def grow_answers(
         observe=watch,
         judge=record,
     )  # fmt: skip
-    return AnswerTree(tree, found, ends, config.branching == "root")
+    return AnswerTree(tree, found, ends, config.branching == "root", await values_of(value_model, tree, found))
+
+
+async def values_of(value_model: Valuer | None, tree: Tree, nodes: Iterable[int]) -> dict[int, float] | None:
+    """
+    What a value model says of the chains to some nodes of a tree; None without one.
+
+    Args:
+        value_model ([`ValueModel`], *optional*): It.
+        tree ([`Tree`]): The tree.
+        nodes (`Iterable[int]`): Their ids.
+    """
+    if value_model is None:
+        return None
+    nodes = list(nodes)
+    asked = (value_model.value(tree.problem.prompt, tree.render(node)) for node in nodes)
+    return dict(zip(nodes, await asyncio.gather(*asked), strict=True))
 
 
 def default_vote(ballot: Sequence[Vote], reward: str, is_untempered: bool) -> str:
@@ -223,86 +242,6 @@ def default_vote(ballot: Sequence[Vote], reward: str, is_untempered: bool) -> st
 def votes(tree: Tree) -> Counter[str]:
     """How many answers of a tree say the same, by what they say; the first found comes first among equals."""
     return Counter(node.answer for node in tree.nodes if node.reward is not None and node.answer is not None)
-
-
-def load_judge(reward: str) -> Judge:
-    """
-    What rewards an answer during a search; see [`search_answers`].
-
-    Raises:
-        InvalidInputError: No such reward.
-    """
-    if reward == "majority":
-        return majority
-    if reward == "confidence":
-        return confidence
-    return _by_function(load_reward(reward))
-
-
-def load_reward(reward: str) -> Callable[[str, str], float]:
-    """
-    A reward function of the user's: it takes a prompt and a chain, and gives a reward from 0 to 1.
-
-    Args:
-        reward (`str`): `package.module:function`.
-
-    Raises:
-        InvalidInputError: There is no such function.
-    """
-    module, _, name = reward.partition(":")
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except Exception as error:  # an import runs any code
-        raise InvalidInputError(
-            f"search_reward={reward!r} cannot be loaded ({' '.join(str(error).split())}): use one of "
-            f"{', '.join(REWARDS)}, or your own function as package.module:function"
-        ) from error
-
-    def checked(prompt: str, chain: str) -> float:
-        value = float(function(prompt, chain))
-        if not 0 <= value <= 1:
-            raise InvalidInputError(f"the reward function gave {value!r}: it must be from 0 to 1")
-        return value
-
-    return checked
-
-
-async def majority(tree: Tree, node_id: int) -> Verdict:
-    """The share of the answers so far that agree with this one, itself included."""
-    keys = [node.answer for node in tree.nodes if node.reward is not None]
-    key = await _key(tree, node_id)
-    if key is None:
-        return Verdict(0.0, None, "no_answer")
-    return Verdict((keys.count(key) + 1) / (len(keys) + 1), key, "unverified: agreement")
-
-
-async def confidence(tree: Tree, node_id: int) -> Verdict:
-    """The geometric mean of the probabilities of a chain's generated tokens."""
-    nodes = [tree.nodes[node] for node in tree.path(node_id) if tree.nodes[node].tokens]
-    if any(node.log_probability is None for node in nodes):
-        raise EngineError("search_reward='confidence' needs log-probabilities, which this engine does not give")
-    key = await _key(tree, node_id)
-    if key is None or not nodes:
-        return Verdict(0.0, None, "no_answer")
-    mean = sum(node.log_probability for node in nodes) / sum(node.tokens for node in nodes)
-    return Verdict(min(1.0, math.exp(mean)), key, "unverified: confidence")
-
-
-async def _key(tree: Tree, node_id: int) -> str | None:
-    """What an answer answers, by the name of an earlier answer of the tree that means the same."""
-    earlier: dict[str, str] = {}
-    for node in tree.nodes:
-        if node.answer is not None and node.reward is not None:
-            earlier.setdefault(node.answer, node.rendered)
-    return await shared_key(tree.render(node_id), tree.problem, earlier)
-
-
-def _by_function(function: Callable[[str, str], float]) -> Judge:
-    async def judge(tree: Tree, node_id: int) -> Verdict:
-        value = await asyncio.to_thread(function, tree.problem.prompt, tree.render(node_id))
-        return Verdict(value, await _key(tree, node_id), "unverified: reward function")
-
-    return judge
 
 
 def _tokens(tree: Tree, node_id: int) -> int:

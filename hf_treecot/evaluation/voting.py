@@ -29,7 +29,8 @@ class Vote:
         chain (`str`): How it came to be. By log-probability a chain counts once, however often it was drawn: what
             is added up is the probability of an answer, as far as its chains are known.
         log_probability (`float`, *optional*): Sum over the chain's generated tokens, under the model itself.
-        value (`float`, *optional*): How the search's simulations fared that went through the thought before it.
+        value (`float`, *optional*): What a value model says of its chain; without one, how the search's simulations
+            fared that went through the thought before it.
         reward (`float`, *optional*): What a reward function gave.
         count (`int`): How often its chain was drawn.
     """
@@ -82,7 +83,7 @@ def weigh(votes: Sequence[Vote], answer_vote: str) -> list[float]:
     if None in known:
         what, remedy = {
             "log_probability": ("log-probabilities", "which this engine does not give: use majority"),
-            "value": ("values", "which only a search has: use another for samples"),
+            "value": ("values", "which a search has, and otherwise a value model alone: give value_model"),
             "reward_model": ("rewards", "so give a search_reward that is not majority"),
         }[answer_vote]
         raise EngineError(f"answer_vote={answer_vote!r} needs {what}, {remedy}")
@@ -102,6 +103,24 @@ def check_answer_vote(answer_vote: str | None) -> None:
     """
     if answer_vote is not None and answer_vote not in ANSWER_VOTES:
         raise InvalidInputError(f"answer_vote={answer_vote!r} is unknown: use one of {', '.join(ANSWER_VOTES)}")
+
+
+def check_value_model(value_model: object | None, reward: str, answer_vote: str | None) -> None:
+    """
+    See that a value model is there where it is needed, and used where it is there.
+
+    Args:
+        value_model (*optional*): It, or its name.
+        reward (`str`): Of a search; see [`~search_answers.search_answers`].
+        answer_vote (`str`, *optional*): How an answer is chosen.
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    if reward == "value" and value_model is None:
+        raise InvalidInputError("search_reward='value' needs a value_model: give one that `treecot value` trained")
+    if value_model is not None and "value" not in (reward, answer_vote):
+        raise InvalidInputError("value_model would not be used: set answer_vote or search_reward to value")
 
 
 def is_untempered(identity: EngineIdentity, temperature: float, top_p: float) -> bool:

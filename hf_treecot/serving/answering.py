@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from ..base import Problem
 from ..engines.chat_template import digest
-from ..engines.engine import Completion, Engine, Request, seed_of
-from ..evaluation.search_answers import MAX_SIMULATIONS, AnswerTree, default_vote, grow_answers, votes
+from ..engines.engine import Completion, Engine, Request, Valuer, seed_of
+from ..evaluation.search_answers import MAX_SIMULATIONS, AnswerTree, default_vote, grow_answers, values_of, votes
 from ..evaluation.voting import Vote, elect, is_untempered
 from ..mcts.pattern import Pattern
 from ..mcts.search import SearchConfig
@@ -115,6 +115,7 @@ async def answer_by_samples(
     count: int,
     *,
     answer_vote: str | None = None,
+    value_model: Valuer | None = None,
     verifier: str = "",
     seconds: float | None = None,
     tell: Tell | None = None,
@@ -126,8 +127,9 @@ async def answer_by_samples(
         engine, messages, sampling, tell: As of [`answer_plainly`].
         tokens (`int`): At most so many are generated; each sample has an equal share.
         count (`int`): Samples.
-        answer_vote (`str`, *optional*): How they are weighed, `"majority"` or `"log_probability"`; default: the
-            latter, if the engine gives those of the model itself.
+        answer_vote (`str`, *optional*): How they are weighed, `"majority"`, `"log_probability"`, or `"value"` with
+            a value model; default: log-probabilities, if the engine gives those of the model itself.
+        value_model ([`ValueModel`], *optional*): Whose values the vote `"value"` is by.
         verifier (`str`): Whose notion of equality makes two answers one; default: that of their normalized texts.
         seconds (`float`, *optional*): After so long those vote that are there.
 
@@ -153,6 +155,9 @@ async def answer_by_samples(
     contents = [split_thoughts(opened + sample.text)[1] for sample in samples]
     keys = await shared_keys(contents, Problem("", messages[-1]["content"], "", verifier))
     ballot = [Vote(key, sample.text, sample.log_probability) for key, sample in zip(keys, samples, strict=True)]
+    if answer_vote == "value" and value_model is not None:
+        asked = (value_model.value(messages[-1]["content"], opened + sample.text) for sample in samples)
+        ballot = [replace(vote, value=v) for vote, v in zip(ballot, await asyncio.gather(*asked), strict=True)]
     usable = is_untempered(engine.identity, sampling.temperature, sampling.top_p)
     answer_vote = answer_vote or default_vote([vote for vote in ballot if vote.key is not None], "majority", usable)
     spent, prompt_tokens = sum(s.tokens for s in samples), max((s.prompt_tokens for s in samples), default=0)
@@ -176,6 +181,7 @@ async def answer_by_search(
     *,
     reward: str = "majority",
     answer_vote: str | None = None,
+    value_model: Valuer | None = None,
     verifier: str = "",
     critic: Engine | None = None,
     max_simulations: int = MAX_SIMULATIONS,
@@ -191,7 +197,7 @@ async def answer_by_search(
         tokens (`int`): At most so many are generated, in all branches together.
         pattern ([`Pattern`]): Which thoughts may follow which.
         config ([`SearchConfig`]): Depth, exploration, stopping, tokens of a thought; sampling is not its own.
-        reward, answer_vote (`str`): As of [`~search_answers.search_answers`].
+        reward, answer_vote (`str`), value_model: As of [`~search_answers.search_answers`].
         verifier (`str`): As of [`answer_by_samples`].
         critic ([`Engine`], *optional*): Who writes in the critic's role; default: the same.
         max_simulations (`int`): Simulations after which it ends.
@@ -224,13 +230,17 @@ async def answer_by_search(
                 Problem(f"chat-{digest(list(messages))}", messages[-1]["content"], "", verifier, "chat"),
                 Branches(engine, messages, pattern, budget), pattern,
                 replace(config, temperature=sampling.temperature, top_p=sampling.top_p), tokens, reward=reward,
-                seed=sampling.seed, max_simulations=max_simulations, observe=watch,
+                value_model=value_model if reward == "value" else None, seed=sampling.seed,
+                max_simulations=max_simulations, observe=watch,
                 critic=Branches(critic, messages, pattern, budget) if critic else None,
             )  # fmt: skip
     except TimeoutError:
         pass  # what there is so far votes
     answers = _answers(seen) or await _unvisited_answers(seen, pattern)
-    all_in_time = AnswerTree(seen, dict.fromkeys(answers, 0), [0] * len(seen.simulations), config.branching == "root")
+    all_in_time = AnswerTree(
+        seen, dict.fromkeys(answers, 0), [0] * len(seen.simulations), config.branching == "root",
+        await values_of(value_model, seen, answers),
+    )  # fmt: skip
     _, ballot = all_in_time.ballot(0)
     usable = is_untempered(engine.identity, sampling.temperature, sampling.top_p)
     answer_vote = answer_vote or default_vote(ballot, reward, usable)

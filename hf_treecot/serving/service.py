@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 
 from ..engines.chat_template import digest
-from ..engines.engine import Engine, Request, seed_of
+from ..engines.engine import Engine, Request, Valuer, seed_of
 from ..evaluation.search_answers import votes
 from ..mcts.pattern import Pattern
 from ..mcts.search import SearchConfig
@@ -63,6 +63,7 @@ class Service:
         reward, answer_vote (`str`): Of a search's answers; see [`~search_answers.search_answers`].
         verifier (`str`): Whose notion of equality makes two answers one.
         keep ([`KeptTrees`], *optional*): Where trees are kept as data.
+        value_model ([`ValueModel`], *optional*): Whose values are voted by, or searched with.
     """
 
     engine: Engine
@@ -75,6 +76,7 @@ class Service:
     answer_vote: str | None = None
     verifier: str = "math"
     keep: KeptTrees | None = None
+    value_model: Valuer | None = None
 
     def __post_init__(self):
         self._places = asyncio.Semaphore(self.limits.max_concurrent_requests)
@@ -124,15 +126,16 @@ class Service:
         sampling = replace(asked.sampling, seed=seed_of(asked.sampling.seed, index))
         seconds = self.limits.max_seconds
         if asked.decoding == "samples":
-            of_samples = self.answer_vote if self.answer_vote in OF_SAMPLES else None
+            can_be = OF_SAMPLES if self.value_model is None else (*OF_SAMPLES, "value")
+            of_samples = self.answer_vote if self.answer_vote in can_be else None
             return await answer_by_samples(
                 self.engine, asked.messages, sampling, asked.tokens, asked.samples, answer_vote=of_samples,
-                verifier=self.verifier, seconds=seconds, tell=tell,
+                value_model=self.value_model, verifier=self.verifier, seconds=seconds, tell=tell,
             )  # fmt: skip
         if asked.decoding == "search":
             answer = await answer_by_search(
                 self.engine, asked.messages, sampling, asked.tokens, self.pattern, self.config, reward=self.reward,
-                answer_vote=self.answer_vote, verifier=self.verifier,
+                answer_vote=self.answer_vote, value_model=self.value_model, verifier=self.verifier,
                 critic=self.critic, max_simulations=SIMULATIONS_AN_ANSWER * asked.samples, seconds=seconds, tell=tell,
             )  # fmt: skip
             return replace(answer, tree=self._described(answer.tree, sampling))
@@ -162,6 +165,8 @@ class Service:
                 node.reward, node.reason = counted[node.answer] / counted.total(), "unverified: votes"
         settings = {**asdict(self.config), "temperature": sampling.temperature, "top_p": sampling.top_p}
         identities = {"generator": self.engine.identity, "critic": self.critic.identity}
+        if self.value_model is not None:
+            identities["value_model"] = self.value_model.identity
         models = {f"{role}_{name}": v for role, of in identities.items() for name, v in asdict(of).items()}
         plain = {name: str(value) for name, value in {"seed": sampling.seed, **settings}.items()}
         tree.provenance = {**plain, **models, "hf_treecot": version("hf-treecot"), "search_reward": self.reward}
