@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -106,6 +107,10 @@ def test_train_a_value_model(run, dataset, tmp_path, tiny_model_directory):
     assert f"| value | {figures['auc_inner_value']:.3f} |" in card
     assert "ValueModel.from_pretrained" in card
     assert ValueModel.from_pretrained(str(tmp_path / "value")).score([("How much?", "A lot.")])[0] > 0
+    again = train_value(run, dataset, tiny_model_directory, "--critic", "value", "--output_dir", "agreed")
+    assert again.returncode == 0, again.stderr
+    contradicted, known = map(int, re.search(r"contradicts (\d+) of (\d+) values", again.stdout).groups())
+    assert 0 < contradicted < known
     refused = train_value(run, dataset, "hasty", "--held_out_share", 0.3)
     assert "holds a model that was trained from another model" in refused.stderr
 
@@ -128,6 +133,7 @@ def test_all_trees_of_a_problem_are_on_one_side():
         (["--dataset", "no/where/at/all"], "trees 'no/where/at/all': there is no dataset"),
         (["--model_name_or_path", "./nowhere"], "model_name_or_path='./nowhere' cannot be loaded"),
         (["--use_peft", "true"], "use_peft=True: a value model is trained with all of its weights"),
+        (["--critic", "./nowhere"], "model './nowhere' cannot be loaded"),
         (["--learning_rate", "0"], "learning_rate=0.0 is out of range"),
         (["--max_length", "3"], "train_dataset: there is no value in 0 chains (max_length=3)"),
     ],

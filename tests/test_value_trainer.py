@@ -10,7 +10,7 @@ from transformers import AutoModelForTokenClassification, LlamaConfig
 from hf_treecot.engines.value_model import ValueModel
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.selection.formats import FORMATS
-from hf_treecot.selection.values import value_rows
+from hf_treecot.selection.values import agreed, value_rows
 from hf_treecot.testing.chat_templates import QWEN3, R1
 from hf_treecot.trainers import ValueConfig, ValueTrainer
 from hf_treecot.trainers.losses import value_loss
@@ -36,6 +36,14 @@ def test_the_values_of_a_tree_by_hand():
 
 def test_rows_without_corrections():
     assert [len(list(value_rows(tree_by_hand(), corrections=corrections))) for corrections in (True, False)] == [3, 2]
+
+
+def test_values_that_a_critic_contradicts_are_left_out():
+    rows = list(value_rows(grown_tree()))
+    kept, count = agreed(rows, [[0.4, 0.6, 0.9], [0.9, 0.9, 0.9], [0.9, 0.1]])
+    assert [row["values"] for row in kept] == [[1 / 3, None, 1.0], [None, None, None], [None, 0.0]]
+    assert count == 2  # 1/2 is no majority, and a wrong answer is none
+    assert rows[0]["values"][1] == 1 / 2  # these stay as they were
 
 
 def test_the_loss_and_its_gradient_in_closed_form():
@@ -144,6 +152,7 @@ def test_values_are_learnt_saved_and_asked_for(path, tmp_path):
     prompt = rows[0]["prompt"][0]["content"]
     asked = [(prompt, "".join(rows[0]["thoughts"][:n])) for n in (1, 2, 3)]
     assert model.score(asked) == pytest.approx(found[0], abs=1e-5)
+    assert model.score_thoughts([(prompt, rows[0]["thoughts"])])[0] == pytest.approx(found[0], abs=1e-5)
     small = ValueModel(model.model, model.tokenizer, model.identity, max_tokens_per_batch=1)
     assert small.score(asked) == pytest.approx(found[0], abs=1e-5)
 

@@ -27,6 +27,13 @@ class ValueArguments:
     without_corrections: bool = field(
         default=False, metadata={"help": "Leave out chains with a thought that was added since an answer was wrong."}
     )
+    critic: str | None = field(
+        default=None,
+        metadata={
+            "help": "Hub name or directory of a value model that was trained on other trees: where it and a search "
+            "disagree about a thought, nothing is learnt of it."
+        },
+    )
     held_out_share: float = field(
         default=0.1,
         metadata={"help": "Share of the problems whose trees are not learnt from; the model is judged by."},
@@ -48,6 +55,19 @@ def kinds() -> tuple[type, ...]:
     from ..trainers import ValueConfig
 
     return ValueArguments, ValueConfig, ModelConfig
+
+
+def _agreed(rows: list[dict], critic) -> list[dict]:
+    """The rows without the values that a critic contradicts; says how many these are."""
+    from ..selection.values import agreed
+
+    scores = critic.score_thoughts([(row["prompt"][0]["content"], row["thoughts"]) for row in rows])
+    kept, count = agreed(rows, scores)
+    known = sum(value is not None for row in rows for value in row["values"])
+    print(f"The critic contradicts {count} of {known} values, which are left out.")
+    if count == known:
+        raise InvalidInputError("critic: it contradicts all values; train it on trees of the same kind")
+    return kept
 
 
 def load_value_model(name: str | None, dtype: str | None, trust_remote_code: bool):
@@ -111,6 +131,8 @@ def train(script: ValueArguments, training, model) -> None:
     if not learnt or not held_out:
         raise InvalidInputError(f"dataset {script.dataset!r}: its trees have no verified answer: grow others")
     name = set_up_model(model, training)
+    if script.critic is not None:
+        learnt = _agreed(learnt, load_value_model(script.critic, None, training.trust_remote_code))
     rows = Dataset.from_list(learnt)
     claim_output(training, name, rows)
     trainer = ValueTrainer(name, training, rows, Dataset.from_list(held_out))

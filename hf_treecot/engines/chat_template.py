@@ -124,21 +124,20 @@ class ThoughtTokens:
         starts (`list[int]`): For every token, the first of its characters.
         prompt_end (`int`): Characters of the prompt.
         ends (`list[int]`): For every thought, one past the last of its characters.
+        last_tokens (`list[int]`): For every thought, the token that it ends in. What follows it, white space and the
+            end of a think block, depends on what comes next, and does not count.
     """
 
     ids: list[int]
     starts: list[int]
     prompt_end: int
     ends: list[int]
+    last_tokens: list[int]
 
     @property
     def prompt_length(self) -> int:
         """Tokens of the prompt; as in TRL, one that spans its end is not among them."""
         return bisect_left(self.starts, self.prompt_end)
-
-    def last_token(self, end: int) -> int:
-        """Which token the characters before a place end in."""
-        return bisect_left(self.starts, end) - 1
 
 
 def encode_thoughts(tokenizer, prompt: list[dict], thoughts: Sequence[str]) -> ThoughtTokens:
@@ -163,9 +162,13 @@ def encode_thoughts(tokenizer, prompt: list[dict], thoughts: Sequence[str]) -> T
     start = text.rindex(thoughts[-1]) - sum(map(len, thoughts[:-1]))
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     starts = [first for first, _ in encoded["offset_mapping"]]
-    return ThoughtTokens(
-        encoded["input_ids"], starts, len(before), [start + end for end in accumulate(map(len, thoughts))]
-    )
+    ends = [start + end for end in accumulate(map(len, thoughts))]
+    own = [len(thought.rstrip().removesuffix(CLOSING).rstrip()) for thought in thoughts]
+    last = [
+        bisect_left(starts, end - len(thought) + length) - 1
+        for end, thought, length in zip(ends, thoughts, own, strict=True)
+    ]
+    return ThoughtTokens(encoded["input_ids"], starts, len(before), ends, last)
 
 
 def _control_tokens(tokenizer) -> set[str]:

@@ -78,7 +78,6 @@ class ValueModel:
             )
         return cls(model, tokenizer, identify(model, tokenizer, name_or_path, revision))
 
-    @torch.no_grad()
     def score(self, chains: Sequence[tuple[str, str]]) -> list[float]:
         """
         How likely chains are to end in a right answer; blocks.
@@ -89,30 +88,42 @@ class ValueModel:
         Returns:
             `list[float]`: From 0 to 1.
         """
-        rows = [self._encode(*chain) for chain in chains]
-        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
-        values = [0.0] * len(rows)
-        while order:
-            size = max(1, self.max_tokens_per_batch // len(rows[order[0]]))
-            batch, order = order[:size], order[size:]
-            width = len(rows[batch[0]])
-            ids = torch.tensor([rows[i] + [rows[i][-1]] * (width - len(rows[i])) for i in batch])
-            lengths = torch.tensor([len(rows[i]) for i in batch])
-            mask = (torch.arange(width) < lengths[:, None]).long()
-            device = self.model.device
-            logits = self.model(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False).logits
-            last = logits[torch.arange(len(batch)), lengths.to(device) - 1, 0].double().sigmoid()
-            for i, value in zip(batch, last.tolist(), strict=True):
-                values[i] = value
-        return values
+        lines = []
+        for prompt, chain in chains:
+            # The last line by itself: a prompt may have written the beginning of the first already.
+            head, newline, tail = chain.strip().rpartition("\n")
+            lines.append((prompt, [head + newline, tail]))
+        return [values[-1] for values in self.score_thoughts(lines)]
 
-    def _encode(self, prompt: str, chain: str) -> list[int]:
-        """The tokens up to the end of a chain; of none, those of the prompt."""
-        # The last line by itself: a prompt may have written the beginning of the first already.
-        head, newline, tail = chain.strip().rpartition("\n")
-        thoughts = [head + newline, tail]
-        encoded = encode_thoughts(self.tokenizer, [{"role": "user", "content": prompt}], thoughts)
-        return encoded.ids[: encoded.last_token(encoded.ends[-1]) + 1]
+    @torch.no_grad()
+    def score_thoughts(self, chains: Sequence[tuple[str, Sequence[str]]]) -> list[list[float]]:
+        """
+        How likely chains are to end in a right answer after each of their thoughts; blocks.
+
+        Args:
+            chains (`Sequence[tuple[str, Sequence[str]]]`): Problems, and thoughts that make up the assistant's turn.
+
+        Returns:
+            `list[list[float]]`: From 0 to 1, for every thought of every chain.
+        """
+        rows = [
+            encode_thoughts(self.tokenizer, [{"role": "user", "content": prompt}], thoughts)
+            for prompt, thoughts in chains
+        ]
+        ids = [row.ids[: row.last_tokens[-1] + 1] for row in rows]
+        order = sorted(range(len(rows)), key=lambda i: -len(ids[i]))
+        values: list[list[float]] = [[]] * len(rows)
+        while order:
+            width = len(ids[order[0]])
+            size = max(1, self.max_tokens_per_batch // width)
+            batch, order = order[:size], order[size:]
+            padded = torch.tensor([ids[i] + [ids[i][-1]] * (width - len(ids[i])) for i in batch])
+            mask = torch.tensor([[1] * len(ids[i]) + [0] * (width - len(ids[i])) for i in batch])
+            device = self.model.device
+            logits = self.model(input_ids=padded.to(device), attention_mask=mask.to(device), use_cache=False).logits
+            for i, scores in zip(batch, logits[..., 0].double().sigmoid().cpu(), strict=True):
+                values[i] = scores[rows[i].last_tokens].tolist()
+        return values
 
     async def value(self, prompt: str, chain: str) -> float:
         """

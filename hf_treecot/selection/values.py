@@ -3,7 +3,7 @@
 A pure function of one tree. It must not know how rows are tokenized, nor what is learnt of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..mcts.tree import Tree
@@ -42,6 +42,29 @@ def value_rows(tree: Tree, format: str = "tags", corrections: bool = True) -> It
             "log_probabilities": [_mean_log_probability(tree, node) for node in path],
         }
         known.update(path)
+
+
+def agreed(rows: Sequence[dict[str, Any]], scores: Sequence[Sequence[float]]) -> tuple[list[dict[str, Any]], int]:
+    """
+    Rows without the values that a critic contradicts: one of the two says that the thought leads to a right answer
+    more often than not, and the other that it does not. Monte Carlo's values are noisy where few simulations were;
+    consensus filtering of [Zhang et al., 2025](https://arxiv.org/abs/2501.07301).
+
+    Args:
+        rows (`Sequence[dict]`): Of [`value_rows`].
+        scores (`Sequence[Sequence[float]]`): What the critic says of their thoughts, from 0 to 1.
+
+    Returns:
+        `tuple[list[dict], int]`: The rows, with None for values that are left out, and how many these are.
+    """
+    kept, count = [], 0
+    for row, of_row in zip(rows, scores, strict=True):
+        pairs = list(zip(row["values"], of_row, strict=True))
+        against = [value is not None and (value > 0.5) is not (score > 0.5) for value, score in pairs]
+        count += sum(against)
+        values = [None if is_against else value for is_against, (value, _) in zip(against, pairs, strict=True)]
+        kept.append({**row, "values": values})
+    return kept, count
 
 
 def _mean_log_probability(tree: Tree, node_id: int) -> float | None:

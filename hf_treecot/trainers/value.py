@@ -13,7 +13,6 @@ from transformers.utils import logging
 
 from ..engines.chat_template import encode_thoughts
 from ..errors import InvalidInputError
-from ..think_blocks import CLOSING
 from .losses import value_loss
 from .model_card import MATH_SHEPHERD_PAPER, add_value_sections
 from .packing_config import (
@@ -309,10 +308,7 @@ def tokenize_values(rows: Dataset, tokenizer, max_length: int | None, name: str 
 
 def _tokenize(row: dict, tokenizer) -> dict:
     chain = encode_thoughts(tokenizer, row["prompt"], row["thoughts"])
-    # What follows a thought, white space and the end of a think block, depends on what comes next.
-    own = [len(text.rstrip().removesuffix(CLOSING).rstrip()) for text in row["thoughts"]]
-    ends = [end - len(text) + n for end, text, n in zip(chain.ends, row["thoughts"], own, strict=True)]
-    places = [chain.last_token(end) for end in ends]
     return {
-        "input_ids": chain.ids, "prompt_length": chain.prompt_length, "places": places, "values": row["values"],
+        "input_ids": chain.ids, "prompt_length": chain.prompt_length, "places": chain.last_tokens,
+        "values": row["values"],
     }  # fmt: skip
