@@ -1,20 +1,26 @@
 """The local engine's tokens per second, against what transformers offers by itself, on one model in one run.
 
-    python benchmarks/local_engine.py            # the starter model
-    python benchmarks/local_engine.py --quick
+    python -m benchmarks.local_engine            # the starter model
+    python -m benchmarks.local_engine --quick
+    python -m benchmarks.local_engine --processor_time     # while the machine does other work, too
 
 Three loads: N requests at once (1, 8, 32, 64), and two loads shaped like a search: 16 callers, 4 branches an
 expansion, stops and lengths that vary, on short and on 400-token paths. Only the ratios within one run mean anything.
+After `make test-servers`, which compiles it, also llama.cpp's server of the same weights, with one thread.
 """
 
 import argparse
 import asyncio
 import random
+import tempfile
 import time
+from pathlib import Path
 
+import psutil
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
 
+from hf_treecot.cli.engines import EngineArguments, open_engines
 from hf_treecot.engines.engine import Request
 from hf_treecot.engines.local import LocalEngine
 from hf_treecot.mcts.pattern import load_pattern
@@ -104,18 +110,42 @@ def make_expansions(engine, count, path_tokens, seed=0):
     return expansions
 
 
-def timed(function):
+def timed(function, clock):
     """Tokens per second of a function that returns tokens."""
-    started = time.perf_counter()
+    started = clock()
     tokens = function()
-    return tokens / (time.perf_counter() - started)
+    return tokens / (clock() - started)
+
+
+async def served(count, groups, processor_time):
+    """Tokens per second of llama.cpp's server, with so many requests at once; None where it is not compiled."""
+    from tests.real_servers import llama_cpp, servers
+
+    if not llama_cpp.is_compiled():
+        return None
+    room = {"slots": count, "context": 1024 * count}
+    with tempfile.TemporaryDirectory() as directory, servers.llama_cpp(Path(directory), **room) as server:
+        arguments = EngineArguments(
+            engine="openai", servers=[server.url], tokenizer="starter", max_concurrent_requests=count
+        )
+        async with open_engines(arguments, 1.0, 1.0) as engines:
+            clock = psutil.Process(server.process.pid).cpu_times if processor_time else time.perf_counter
+            started, tokens = clock(), 0
+            for group in groups:
+                tokens += (await at_once(engines["generator"], group))[0]
+            ended = clock()
+    if processor_time:
+        return tokens / (ended.user + ended.system - started.user - started.system)
+    return tokens / (ended - started)
 
 
 async def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="a directory or Hub name; default: the starter model")
     parser.add_argument("--quick", action="store_true", help="a quarter of the load")
+    parser.add_argument("--processor_time", action="store_true", help="seconds are those that a processor worked")
     arguments = parser.parse_args()
+    clock = time.process_time if arguments.processor_time else time.perf_counter
     torch.set_num_threads(1)  # the same for all
     path = arguments.model or str(starter_model())
     scale = 1 if arguments.quick else 4
@@ -127,37 +157,41 @@ async def main():
     await engine.generate(Request("warm up", (), 4, 1.0, 1.0, 0))
     print(f"model: {engine.model.num_parameters():,} parameters, float32, one thread\n")
     print(
-        "| load | sequential generate | padded generate (batch) | local engine | against sequential | against padded |"
+        "| load | sequential generate | padded generate (batch) | llama-server | local engine | against sequential | "
+        "against padded | against llama-server |"
     )
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| --- " * 8 + "|")
 
-    def row(name, sequential, padded, batch, ours):
+    def row(name, sequential, padded, batch, ours, server=None):
+        there, against = (f"{server:.0f}", f"{ours / server:.1f}x") if server else ("", "")
         print(
-            f"| {name} | {sequential:.0f} | {padded:.0f} ({batch}) | {ours:.0f} | {ours / sequential:.1f}x | "
-            f"{ours / padded:.1f}x |",
+            f"| {name} | {sequential:.0f} | {padded:.0f} ({batch}) | {there} | {ours:.0f} | "
+            f"{ours / sequential:.1f}x | {ours / padded:.1f}x | {against} |",
             flush=True,
         )
 
     flat = [r for e in make_expansions(engine, 16 * scale, 40, seed=1) for r in e]
-    sequential = timed(lambda: padded_generate(engine, flat[:32], 1))
+    sequential = timed(lambda: padded_generate(engine, flat[:32], 1), clock)
     for count in (1, 8, 32, 64):
         engine = new_engine()
         groups = [flat[i : i + count] for i in range(0, min(len(flat), 32 * count), count)]
-        started, tokens = time.perf_counter(), 0
+        started, tokens = clock(), 0
         for group in groups:
             tokens += (await at_once(engine, group))[0]
-        ours = tokens / (time.perf_counter() - started)
-        row(f"{count} at once", sequential, timed(lambda c=count: padded_generate(engine, flat, c)), count, ours)
+        ours = tokens / (clock() - started)
+        padded = timed(lambda c=count: padded_generate(engine, flat, c), clock)
         engine.close()
+        server = None if arguments.model else await served(count, groups, arguments.processor_time)
+        row(f"{count} at once", sequential, padded, count, ours, server)
     for name, path_tokens in (("search, short paths", 30), ("search, 400-token paths", 400)):
         engine = new_engine()
         expansions = make_expansions(engine, 32 * scale, path_tokens)
         flat = [r for e in expansions for r in e]
-        sequential = timed(lambda f=flat: padded_generate(engine, f[:48], 1))
-        padded = timed(lambda f=flat: padded_generate(engine, f, 64))
-        started = time.perf_counter()
+        sequential = timed(lambda f=flat: padded_generate(engine, f[:48], 1), clock)
+        padded = timed(lambda f=flat: padded_generate(engine, f, 64), clock)
+        started = clock()
         tokens = await like_a_search(engine, expansions)
-        row(name, sequential, padded, 64, tokens / (time.perf_counter() - started))
+        row(name, sequential, padded, 64, tokens / (clock() - started))
         engine.close()
 
     engine = new_engine()

@@ -19,10 +19,12 @@ from .local_model import AttentionMask, check_model, end_tokens, identify, load_
 from .local_rows import Row, RowReader
 from .sampling import sample
 from .slot_cache import PathCache, SlotCache
+from .small_decoder import SmallDecoder, can_decode
 
 
 logger = logging.getLogger(__name__)
-GATHER_SECONDS = 0.003  # callers of one expansion arrive within this time
+GATHER_SECONDS = 0.003  # callers of one expansion arrive within this time,
+PAUSE_SECONDS = 0.0005  # one soon after the other
 ADMIT_EVERY = 8  # steps: a prefill for every newcomer would stall those who run
 TOLERANCE = {torch.float32: 0.01, torch.float64: 0.01}  # of what a batch changes; a wrong mask changes far more
 ROUGH_TOLERANCE = 0.5  # of other precisions, in which an expert of a mixture may be chosen by the rounding
@@ -77,6 +79,7 @@ class LocalEngine:
             num_threads = 1
         self._num_threads = num_threads
         self._mask = AttentionMask(model)
+        self._decoder = SmallDecoder(model) if can_decode(model) else None
         self._reader = RowReader(tokenizer, end_tokens(model, tokenizer))
         self._path_cache_bytes = path_cache_bytes
         self._check_batches()
@@ -205,7 +208,9 @@ class LocalEngine:
                 alone = [self.model(torch.tensor([row], device=device), use_cache=False).logits[0, -1] for row in rows]
                 self._prefill([row[:-1] for row in rows], 0)
                 self._cache.open(0, len(rows), positions, longest := int(positions.max()) + 1)
-                together = self._forward(torch.tensor([row[-1:] for row in rows], device=device), positions, longest)
+                together = self._next_scores(
+                    torch.tensor([row[-1] for row in rows], device=device), positions, longest
+                )
                 difference = float((together - torch.stack(alone)).norm() / torch.stack(alone).norm())
         except Exception as error:  # whatever a model that is not made for this does
             raise InvalidInputError(
@@ -234,7 +239,7 @@ class LocalEngine:
                 elif deadline is None:
                     row = self._waiting.get()
                 else:
-                    row = self._waiting.get(timeout=max(0.0, deadline - time.monotonic()))
+                    row = self._waiting.get(timeout=min(PAUSE_SECONDS, max(0.0, deadline - time.monotonic())))
             except queue.Empty:
                 break
             if row is None:
@@ -292,6 +297,12 @@ class LocalEngine:
             )
         return outputs.logits[:, -1]
 
+    def _next_scores(self, last: torch.Tensor, positions: torch.Tensor, longest: int) -> torch.Tensor:
+        """The same for one token of every row, `(rows,)`, at its position, `(rows, 1)`."""
+        if self._decoder is None:
+            return self._forward(last.unsqueeze(1), positions, longest)
+        return self._decoder(last, positions.squeeze(1), self._mask(positions, longest), self._cache)
+
     def _step(self) -> None:
         """One token for every row."""
         rows = self._rows
@@ -303,7 +314,7 @@ class LocalEngine:
         longest = int(positions.max()) + 1
         positions = positions.unsqueeze(1).to(device)
         self._cache.open(0, len(rows), positions, longest)
-        logits = self._forward(torch.tensor(last, device=device).unsqueeze(1), positions, longest)
+        logits = self._next_scores(torch.tensor(last, device=device), positions, longest)
         settings = [(r.request.temperature, r.request.top_p, r.uniforms[len(r.generated)]) for r in rows]
         temperature, top_p, uniform = torch.tensor(settings, dtype=torch.float64, device=device).unbind(1)
         tokens, log_probabilities = sample(logits, temperature, top_p, uniform)

@@ -37,10 +37,10 @@ def sample(
 
 def _nucleus(probabilities: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
     """Zero outside the smallest set of most probable tokens whose mass reaches top_p; in vocabulary order."""
-    size = min(256, probabilities.shape[1])
-    largest = probabilities.topk(size).values
-    if bool((largest.sum(-1) < top_p).any()):  # rare: a nucleus of more than 256 tokens
-        largest = probabilities.sort(descending=True).values
+    for size in (32, 256, probabilities.shape[1]):  # it is rare that a nucleus is large
+        largest = probabilities.topk(min(size, probabilities.shape[1])).values
+        if bool((largest.sum(-1) >= top_p).all()):
+            break
     mass_before = largest.cumsum(-1) - largest
     threshold = torch.where(mass_before < top_p.unsqueeze(1), largest, torch.inf).amin(-1, keepdim=True)
     return torch.where(probabilities >= threshold, probabilities, 0.0)

@@ -23,10 +23,19 @@ SETTINGS = (
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4  # kinds of tokens
 
 
+def _binary() -> Path:
+    key = hashlib.sha256(repr((PACKAGE, SETTINGS)).encode()).hexdigest()[:12]
+    return cache_directory() / f"llama-server-{key}" / "llama-server"
+
+
+def is_compiled() -> bool:
+    """Whether [`llama_server`] takes no time."""
+    return _binary().exists()
+
+
 def llama_server() -> Path:
     """The binary `llama-server`. The first call takes as long as half an hour; later ones find it in the cache."""
-    key = hashlib.sha256(repr((PACKAGE, SETTINGS)).encode()).hexdigest()[:12]
-    binary = cache_directory() / f"llama-server-{key}" / "llama-server"
+    binary = _binary()
     binary.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(binary.with_suffix(".lock")):
         if not binary.exists():
