@@ -16,6 +16,7 @@ OF_TORCH = (
     "local_rows",
     "sampling",
     "slot_cache",
+    "small_decoder",
     "value_model",
 )  # the embedded engine
 
