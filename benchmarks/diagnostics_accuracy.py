@@ -23,6 +23,7 @@ LABELLED = Path(__file__).parents[1] / "tests" / "data"
 ANSWERED = "answered"
 KINDS = (ANSWERED, *NO_ANSWER)
 HELD_OUT = "held"  # how the ids of rows begin for which nothing was changed
+HOT = "held-hot"  # of those, outputs at temperature 1.2: failures of the kinds that are rare otherwise
 
 
 def own_rows() -> list[dict]:
@@ -46,6 +47,11 @@ def public_rows(data: Path) -> list[dict]:
         for label in labels
         for row in [texts[label["file"], label["id"]]]
     ]  # fmt: skip
+
+
+def drawn_as(row: dict) -> str:
+    """How a row was drawn, by its id."""
+    return next((start for start in (HOT, HELD_OUT) if row["id"].startswith(start)), "")
 
 
 def kinds(rows: list[dict]) -> list[str]:
@@ -82,9 +88,8 @@ def main() -> None:
     same = sum(row["first_label"] == row["second_label"] for row in twice)
     print(f"The two readings agree on {same} of {len(twice)}")
     found = kinds(rows)
-    held = [row["id"].startswith(HELD_OUT) for row in rows]
-    for title, which in (("Those that the rules were mended on", False), ("Others", True)):
-        chosen = [(row, kind) for row, kind, is_held in zip(rows, found, held, strict=True) if is_held == which]
+    for title, of in (("Those that the rules were mended on", ""), ("Others", HELD_OUT), ("At temperature 1.2", HOT)):
+        chosen = [(row, kind) for row, kind in zip(rows, found, strict=True) if drawn_as(row) == of]
         print_scores(title, [row for row, _ in chosen], [kind for _, kind in chosen])
     print_scores("All", rows, found)
     print(f"\nOver-reflecting: read in 0, found in {sum(is_over_reflecting(row['text']) for row in rows)}\n")

@@ -172,10 +172,14 @@ def precision_and_recall(rows):
 
 def test_the_kinds_agree_with_a_careful_reading():
     rows = diagnostics_accuracy.own_rows()
-    found = precision_and_recall(rows)
+    hot = [row for row in rows if diagnostics_accuracy.drawn_as(row) == diagnostics_accuracy.HOT]
+    found = precision_and_recall([row for row in rows if row not in hot])
     assert set(found) == {"answered", "unparseable", "looping", "truncated"}
     assert all(precision >= 0.97 and recall >= 0.95 for precision, recall in found.values()), found
     assert not any(is_over_reflecting(row["text"]) for row in rows)
+    precision, recall = precision_and_recall(hot)["none_given"]  # which is rare among the others
+    assert precision >= 0.9
+    assert recall >= 0.95
 
 
 @pytest.mark.skipif("TREECOT_REAL_DATA" not in os.environ, reason="TREECOT_REAL_DATA names no directory")

@@ -36,7 +36,7 @@ class LocalEngine:
 
     Args:
         model (`~transformers.PreTrainedModel`): With full attention, or the same sliding window, in every layer, by
-            sdpa or eager.
+            sdpa or eager. Its weights must not change from now on.
         tokenizer (`~transformers.PreTrainedTokenizerBase`): With a chat template.
         max_batch_size (`int`): Requests that run at the same time; more wait.
         path_cache_bytes (`int`): Memory for the keys and values of finished paths; 0 keeps none.

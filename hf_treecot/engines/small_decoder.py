@@ -1,4 +1,4 @@
-"""One token for every row of a small model: the same sums as in transformers, in a third of the calls.
+"""One token for every row of a small model: the same sums as in transformers, in fewer calls.
 
 Of a model of some million parameters on a CPU the calls cost more than the sums: modules around functions, three
 projections where one does, functions of two operands where one does all. It reads weights and must not know rows.
