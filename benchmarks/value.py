@@ -1,7 +1,7 @@
 """What a value model learns from more trees, and whether a vote by it beats one by log-probability.
 
     python benchmarks/value.py
-    python benchmarks/value.py --sizes 600 2000 --seeds 1
+    python benchmarks/value.py --sizes 600 2000 3500 --epochs 2 2 1 --seeds 2
 
 Trees are the starter's, at temperature 1, on letters, arithmetic and blocks. A model of every size is judged on trees
 of other problems, and on free chains: the samples of `answer_time.py`, on its held-out problems, whose answers it
@@ -11,6 +11,7 @@ weighs at equal tokens. Run it again after an interruption: trees, samples and m
 import argparse
 import asyncio
 import json
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -33,7 +34,7 @@ from hf_treecot.files import write_atomically
 from hf_treecot.hub.dataset import load_trees
 from hf_treecot.mcts.tree import Tree
 from hf_treecot.problems.loading import load_problems
-from hf_treecot.selection.values import value_rows
+from hf_treecot.selection.values import agreed, value_rows
 from hf_treecot.starter.built_in import model_path
 from hf_treecot.trainers import ValueTrainer
 
@@ -42,6 +43,10 @@ PART = 200  # problems of each kind that are built together: 600 trees
 FIRST_SEED, HELD_OUT_SEED = 1000, 999
 HELD_OUT_TREES = 100  # of each kind
 SEARCH = {"model": "starter", "temperature": 1.0, "top_p": 1.0, "give_up_factor": 1, "replicas": 1}
+PLACES = {
+    "inner": "inner", "inner_within": "inner, within trees", "answers": "answers",
+    "answers_within": "answers, within trees",
+}  # fmt: skip
 SAMPLES = "samples"  # of the methods of `answer_time.py`
 
 
@@ -64,20 +69,42 @@ def trees_to_learn_from(arguments, unseen: set[str]) -> list[Tree]:
     return list(found.values())
 
 
-def trained(directory: Path, trees: Sequence[Tree], held_out: Sequence[Tree]) -> dict[str, float]:
-    """Train a model by the recipe for the starter, unless it is there; its figures on held-out trees."""
+def trained(
+    directory: Path, trees: Sequence[Tree], held_out: Sequence[Tree], epochs: float, critic: Path | None = None
+) -> dict[str, float]:
+    """
+    Train a model by the recipe for the starter, unless it is there; its figures on held-out trees. Of values that a
+    critic contradicts nothing is learnt.
+    """
     path = directory / "figures.json"
     if not path.is_file():
         words = ["--config", "value/starter", "--output_dir", str(directory), "--dataset", "-"]
         words += ["--save_strategy", "no", "--disable_tqdm", "true", "--logging_steps", "100"]
+        words += ["--num_train_epochs", str(epochs)]
         _, training, _ = parse("value", kinds(), None, words)
         learnt, judged = ([row for tree in some for row in value_rows(tree)] for some in (trees, held_out))
+        count = 0
+        if critic is not None:
+            asked = [(row["prompt"][0]["content"], row["thoughts"]) for row in learnt]
+            learnt, count = agreed(learnt, ValueModel.from_pretrained(str(critic)).score_thoughts(asked))
         trainer = ValueTrainer(model_path("starter"), training, Dataset.from_list(learnt))
         trainer.train()
         trainer.save_model()
         figures = value_figures(judged, trainer.values(Dataset.from_list(judged)))
-        write_atomically(path, json.dumps({**figures, "chains": len(learnt)}))
+        write_atomically(path, json.dumps({**figures, "chains": len(learnt), "contradicted": count}))
     return json.loads(path.read_text())
+
+
+def consensus_table(arguments, trees: Sequence[Tree], held_out: Sequence[Tree]) -> str:
+    """As many trees as the smallest size, others: all values, and those that the model of that size agrees with."""
+    size = min(arguments.sizes)
+    others = trees[size : 2 * size]
+    lines = [["learnt from", "contradicted", *PLACES.values()], ["---"] * (2 + len(PLACES))]
+    for name, critic in (("all", None), ("agreed", arguments.output_dir / f"model-{size}")):
+        figures = trained(arguments.output_dir / f"others-{name}", others, held_out, 2.0, critic)
+        cells = [_figure(figures[f"auc_{place}_value"]) for place in PLACES]
+        lines.append([f"{size} other trees, {name} values", str(figures["contradicted"]), *cells])
+    return _markdown(lines)
 
 
 def read_cell(arguments, kind: str, seed: int) -> list[tuple[AnswerTree, Mapping[str, float]]]:
@@ -117,7 +144,7 @@ def transfer(arguments, kind: str, size: int | None) -> float:
 
 
 def votes(arguments, kind: str, budget: int, size: int | None, vote: str) -> list[list[float]]:
-    """Whether the elected answer is right, for every seed and problem."""
+    """Whether the elected answer is right, for every seed and problem; by `"both"`, probability times value weighs."""
     found = []
     for seed in range(arguments.seeds):
         values = values_of(arguments, size, kind, seed) if size else None
@@ -127,7 +154,9 @@ def votes(arguments, kind: str, budget: int, size: int | None, vote: str) -> lis
             if values:
                 pairs = zip(nodes, ballot, strict=True)
                 ballot = [replace(one, value=values[number][node]) for node, one in pairs]
-            elected = elect(ballot, vote)
+            if vote == "both":
+                ballot = [replace(v, log_probability=v.log_probability + math.log(v.value)) for v in ballot]
+            elected = elect(ballot, "log_probability" if vote == "both" else vote)
             outcomes.append(0.0 if elected is None else right[str(nodes[elected])])
         found.append(outcomes)
     return found
@@ -135,9 +164,8 @@ def votes(arguments, kind: str, budget: int, size: int | None, vote: str) -> lis
 
 def ranking_table(arguments, figures: Mapping[int, Mapping[str, float]]) -> str:
     """AUC of every size on held-out trees and on free chains, beside that of log-probability and of depth."""
-    places = ("inner", "inner_within", "answers", "answers_within")
-    heads = ["trees", "inner", "inner, within trees", "answers", "answers, within trees"]
-    lines = [[*heads, *(f"free chains, {kind}" for kind in KINDS)]]
+    places = tuple(PLACES)
+    lines = [["trees", *PLACES.values(), *(f"free chains, {kind}" for kind in KINDS)]]
     lines.append(["---"] * len(lines[0]))
     for size, found in figures.items():
         cells = [found[f"auc_{place}_value"] for place in places]
@@ -155,6 +183,7 @@ def vote_table(arguments) -> str:
     lines = [["tokens at most", "vote", *heads], ["---"] * (2 + len(heads))]
     ways = [("majority", None, "majority"), ("log-probability", None, "log_probability")]
     ways += [(f"value, {size} trees", size, "value") for size in arguments.sizes]
+    ways += [(f"log-probability and value, {size} trees", size, "both") for size in arguments.sizes]
     for budget in BUDGETS[1:]:
         for name, size, vote in ways:
             line = [str(budget), name]
@@ -180,6 +209,8 @@ def main() -> None:
     """Grow trees, train, judge, vote, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[600, 2000, 6000], help="Trees to learn from.")
+    parser.add_argument("--epochs", type=float, nargs="+", help="Of each size, over its trees. Default: 2.")
+    parser.add_argument("--consensus", action="store_true", help="Train with a critic, too.")
     parser.add_argument("--seeds", type=int, default=3, help="Seeds of the samples.")
     parser.add_argument("--num_problems", type=int, default=200, help="Problems of each kind that are voted on.")
     parser.add_argument("--output_dir", type=Path, default=Path("runs/value"), help="Where everything goes.")
@@ -195,10 +226,12 @@ def main() -> None:
     for seed in range(arguments.seeds):
         answer_time.run_model(arguments, "starter", seed, problems)
     figures = {}
-    for size in sorted(arguments.sizes):
-        figures[size] = trained(arguments.output_dir / f"model-{size}", trees[:size], held_out)
+    for size, epochs in zip(arguments.sizes, arguments.epochs or [2.0] * len(arguments.sizes), strict=True):
+        figures[size] = trained(arguments.output_dir / f"model-{size}", trees[:size], held_out, epochs)
         print(f"{size} trees, {figures[size]['chains']} chains", flush=True)
     print(f"\n{ranking_table(arguments, figures)}\n\n{vote_table(arguments)}")
+    if arguments.consensus:
+        print(f"\n{consensus_table(arguments, trees, held_out)}")
 
 
 if __name__ == "__main__":
