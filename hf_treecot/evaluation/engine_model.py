@@ -23,7 +23,7 @@ from ..mcts.pattern import Pattern, load_pattern
 from ..mcts.search import SearchConfig, check_stopping
 from . import lighteval_compat
 from .budgets import Within, check_context, within_budgets
-from .judges import load_judge, load_reward
+from .judges import load_judge, load_reward, valued
 from .lighteval_tasks import Outputs
 from .outputs import reply
 from .search_answers import default_vote, search_answers
@@ -224,8 +224,7 @@ class EngineModel(LightevalModel):
             rewards = [await asyncio.to_thread(function, question, sample.texts[-1]) for sample in samples]
             ballot = [replace(vote, reward=reward) for vote, reward in zip(ballot, rewards, strict=True)]
         if answer_vote == "value":
-            asked = (self.value_model.value(question, sample.texts[-1]) for sample in samples)
-            ballot = [replace(vote, value=v) for vote, v in zip(ballot, await asyncio.gather(*asked), strict=True)]
+            ballot = await valued(ballot, self.value_model, question, (sample.texts[-1] for sample in samples))
         self._record_vote(answer_vote)
         weigh(ballot, answer_vote)  # raises if it cannot
         return {"ballot": ballot, "answer_vote": answer_vote}

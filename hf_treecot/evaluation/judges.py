@@ -7,7 +7,8 @@ This module knows trees and texts, not how they are searched.
 import asyncio
 import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from ..base import Verdict
 from ..engines.engine import Valuer
@@ -15,6 +16,7 @@ from ..errors import EngineError, InvalidInputError
 from ..mcts.search import Judge
 from ..mcts.tree import Tree
 from ..verifiers.agreement import shared_key
+from .voting import Vote
 
 
 REWARDS = ("majority", "confidence", "value")
@@ -96,6 +98,25 @@ async def _key(tree: Tree, node_id: int) -> str | None:
         if node.answer is not None and node.reward is not None:
             earlier.setdefault(node.answer, node.rendered)
     return await shared_key(tree.render(node_id), tree.problem, earlier)
+
+
+async def chain_values(value_model: Valuer, prompt: str, chains: Iterable[str]) -> list[float]:
+    """What a value model says of chains to one problem, asked at the same time."""
+    return list(await asyncio.gather(*(value_model.value(prompt, chain) for chain in chains)))
+
+
+async def valued(ballot: Sequence[Vote], value_model: Valuer, prompt: str, chains: Iterable[str]) -> list[Vote]:
+    """
+    Votes with what a value model says of their chains.
+
+    Args:
+        ballot (`Sequence[Vote]`): The votes.
+        value_model ([`ValueModel`]): Whose values.
+        prompt (`str`): The problem.
+        chains (`Iterable[str]`): The chain of each vote, as the assistant's turn.
+    """
+    values = await chain_values(value_model, prompt, chains)
+    return [replace(vote, value=value) for vote, value in zip(ballot, values, strict=True)]
 
 
 def _by_value(value_model: Valuer | None) -> Judge:

@@ -5,7 +5,6 @@ all that were drawn included, so that it can be compared with sampling at the sa
 budget was spent does not count. Which answer is given is a vote; see [`~evaluation.voting`].
 """
 
-import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from ..engines.engine import Engine, Valuer
 from ..mcts.pattern import Pattern
 from ..mcts.search import SearchConfig, search
 from ..mcts.tree import ROOT, Tree
-from .judges import load_judge
+from .judges import chain_values, load_judge
 from .voting import Vote, check_answer_vote, check_value_model, elect, is_untempered
 
 
@@ -95,6 +94,7 @@ async def search_answers(
         seed=seed, max_simulations=max_simulations, observe=observe,
     )  # fmt: skip
     tree, found = grown.tree, grown.found
+    grown = replace(grown, values=await values_of(value_model, tree, found))
     in_time, ballot = grown.ballot(token_budget)
     if answer_vote is None:
         is_usable = all(is_untempered(e.identity, config.temperature, config.top_p) for e in (engine, *others))
@@ -205,7 +205,7 @@ async def grow_answers(
         observe=watch,
         judge=record,
     )  # fmt: skip
-    return AnswerTree(tree, found, ends, config.branching == "root", await values_of(value_model, tree, found))
+    return AnswerTree(tree, found, ends, config.branching == "root")
 
 
 async def values_of(value_model: Valuer | None, tree: Tree, nodes: Iterable[int]) -> dict[int, float] | None:
@@ -220,8 +220,8 @@ async def values_of(value_model: Valuer | None, tree: Tree, nodes: Iterable[int]
     if value_model is None:
         return None
     nodes = list(nodes)
-    asked = (value_model.value(tree.problem.prompt, tree.render(node)) for node in nodes)
-    return dict(zip(nodes, await asyncio.gather(*asked), strict=True))
+    values = await chain_values(value_model, tree.problem.prompt, map(tree.render, nodes))
+    return dict(zip(nodes, values, strict=True))
 
 
 def default_vote(ballot: Sequence[Vote], reward: str, is_untempered: bool) -> str:

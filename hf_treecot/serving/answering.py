@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from ..base import Problem
 from ..engines.chat_template import digest
 from ..engines.engine import Completion, Engine, Request, Valuer, seed_of
+from ..evaluation.judges import valued
 from ..evaluation.search_answers import MAX_SIMULATIONS, AnswerTree, default_vote, grow_answers, values_of, votes
 from ..evaluation.voting import Vote, elect, is_untempered
 from ..mcts.pattern import Pattern
@@ -156,8 +157,8 @@ async def answer_by_samples(
     keys = await shared_keys(contents, Problem("", messages[-1]["content"], "", verifier))
     ballot = [Vote(key, sample.text, sample.log_probability) for key, sample in zip(keys, samples, strict=True)]
     if answer_vote == "value" and value_model is not None:
-        asked = (value_model.value(messages[-1]["content"], opened + sample.text) for sample in samples)
-        ballot = [replace(vote, value=v) for vote, v in zip(ballot, await asyncio.gather(*asked), strict=True)]
+        chains = (opened + sample.text for sample in samples)
+        ballot = await valued(ballot, value_model, messages[-1]["content"], chains)
     usable = is_untempered(engine.identity, sampling.temperature, sampling.top_p)
     answer_vote = answer_vote or default_vote([vote for vote in ballot if vote.key is not None], "majority", usable)
     spent, prompt_tokens = sum(s.tokens for s in samples), max((s.prompt_tokens for s in samples), default=0)
@@ -230,8 +231,7 @@ async def answer_by_search(
                 Problem(f"chat-{digest(list(messages))}", messages[-1]["content"], "", verifier, "chat"),
                 Branches(engine, messages, pattern, budget), pattern,
                 replace(config, temperature=sampling.temperature, top_p=sampling.top_p), tokens, reward=reward,
-                value_model=value_model if reward == "value" else None, seed=sampling.seed,
-                max_simulations=max_simulations, observe=watch,
+                value_model=value_model, seed=sampling.seed, max_simulations=max_simulations, observe=watch,
                 critic=Branches(critic, messages, pattern, budget) if critic else None,
             )  # fmt: skip
     except TimeoutError:

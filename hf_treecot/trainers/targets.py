@@ -4,12 +4,18 @@ TRL renders prompt and completion as one conversation. The templates of reasonin
 a chain would lose its thoughts, or an answer without thoughts get an empty block that nobody wrote.
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from datasets import Dataset
+from transformers.utils import logging
 from trl import is_conversational
 
 from ..engines.chat_template import common_length, render_row, rewrites_thoughts
+from ..errors import InvalidInputError
+
+
+logger = logging.get_logger(__name__)
 
 
 def tokenize_row(tokenizer, prompt: list[dict], completion: list[dict], **options) -> tuple[list[int], int]:
@@ -50,6 +56,43 @@ def tokenize_pairs(rows: Dataset, tokenizer) -> Dataset:
     if not _is_rewritten(rows, tokenizer, ("chosen", "rejected")):
         return rows
     return rows.map(partial(_tokenize_pair, tokenizer=tokenizer), desc="Tokenizing pairs as they are meant")
+
+
+def tokenize_fitting(
+    rows: Dataset,
+    tokenize: Callable[[dict], dict],
+    columns: Sequence[str],
+    maker: str,
+    max_length: int | None,
+    name: str,
+) -> Dataset:
+    """
+    Rows of thoughts as token ids, without those that are too long; how many these are is said.
+
+    Args:
+        rows (`~datasets.Dataset`): Chains of trees.
+        tokenize (`Callable`): Gives a row's `input_ids`, and what else is learnt from.
+        columns (`Sequence[str]`): What the rows must have.
+        maker (`str`): What makes such rows of trees, for errors.
+        max_length (`int`, *optional*): Longer chains are left out.
+        name (`str`): What errors call the rows.
+
+    Raises:
+        InvalidInputError: A column is missing.
+    """
+    if missing := [column for column in columns if column not in rows.column_names]:
+        raise InvalidInputError(
+            f"{name}: there is no column {missing[0]!r} (it has {', '.join(rows.column_names)}): make rows of trees "
+            f"with {maker}"
+        )
+    tokenized = rows.map(tokenize, remove_columns=rows.column_names, desc=f"Tokenizing {name}")
+    fitting = tokenized
+    if max_length is not None:
+        fitting = tokenized.filter(lambda row: len(row["input_ids"]) <= max_length, desc="Leaving out long chains")
+    if len(fitting) < len(tokenized):
+        left_out = len(tokenized) - len(fitting)
+        logger.warning(f"{left_out} of {len(tokenized)} chains are left out: longer than max_length={max_length}.")
+    return fitting
 
 
 def _is_rewritten(rows: Dataset, tokenizer, columns: tuple[str, ...]) -> bool:

@@ -9,7 +9,6 @@ from typing import ClassVar
 import torch
 from datasets import Dataset
 from transformers import AutoTokenizer
-from transformers.utils import logging
 from trl import SFTTrainer
 
 from ..engines.chat_template import encode_thoughts
@@ -17,11 +16,11 @@ from ..errors import InvalidInputError
 from .losses import advantage_score
 from .model_card import TREE_RL_PAPER
 from .packing_config import check_config, default_config
+from .targets import tokenize_fitting
 from .tree_sft import TreeSFTConfig, TreeSFTTrainer
 from .trl_compat import ModelCardFacts, name_arguments
 
 
-logger = logging.get_logger(__name__)
 COLUMNS = ("prompt", "completion", "thoughts", "advantages", "chains")
 
 
@@ -136,20 +135,10 @@ def tokenize_thoughts(rows: Dataset, tokenizer, max_length: int | None, name: st
     Raises:
         InvalidInputError: Other rows, a slow tokenizer, nothing that fits, or no thought that has an advantage.
     """
-    if missing := [column for column in COLUMNS if column not in rows.column_names]:
-        raise InvalidInputError(
-            f"{name}: there is no column {missing[0]!r} (it has {', '.join(rows.column_names)}): make rows of trees "
-            "with hf_treecot.selection.advantages.advantage_rows"
-        )
-    tokenized = rows.map(
-        partial(_tokenize, tokenizer=tokenizer), remove_columns=rows.column_names, desc=f"Tokenizing {name}"
+    tokenize = partial(_tokenize, tokenizer=tokenizer)
+    fitting = tokenize_fitting(
+        rows, tokenize, COLUMNS, "hf_treecot.selection.advantages.advantage_rows", max_length, name
     )
-    fitting = tokenized
-    if max_length is not None:
-        fitting = tokenized.filter(lambda row: len(row["input_ids"]) <= max_length, desc="Leaving out long chains")
-    if len(fitting) < len(tokenized):
-        left_out = len(tokenized) - len(fitting)
-        logger.warning(f"{left_out} of {len(tokenized)} chains are left out: longer than max_length={max_length}.")
     if not any(weight for row in fitting["weights"] for weight in row):
         raise InvalidInputError(
             f"{name}: no thought of {len(fitting)} chains has an advantage (max_length={max_length}): "

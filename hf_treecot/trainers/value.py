@@ -24,6 +24,7 @@ from .packing_config import (
     keep_batches_whole,
 )
 from .precision import check_trainable_weights
+from .targets import tokenize_fitting
 from .tree_attention import TreePlan, attend_as_tree
 from .tree_packing import pack, packing_obstacle
 from .tree_scores import see_trees
@@ -287,20 +288,8 @@ def tokenize_values(rows: Dataset, tokenizer, max_length: int | None, name: str 
     Raises:
         InvalidInputError: Other rows, a slow tokenizer, or nothing that fits.
     """
-    if missing := [column for column in COLUMNS if column not in rows.column_names]:
-        raise InvalidInputError(
-            f"{name}: there is no column {missing[0]!r} (it has {', '.join(rows.column_names)}): make rows of trees "
-            "with hf_treecot.selection.values.value_rows"
-        )
-    tokenized = rows.map(
-        partial(_tokenize, tokenizer=tokenizer), remove_columns=rows.column_names, desc=f"Tokenizing {name}"
-    )
-    fitting = tokenized
-    if max_length is not None:
-        fitting = tokenized.filter(lambda row: len(row["input_ids"]) <= max_length, desc="Leaving out long chains")
-    if len(fitting) < len(tokenized):
-        left_out = len(tokenized) - len(fitting)
-        logger.warning(f"{left_out} of {len(tokenized)} chains are left out: longer than max_length={max_length}.")
+    tokenize = partial(_tokenize, tokenizer=tokenizer)
+    fitting = tokenize_fitting(rows, tokenize, COLUMNS, "hf_treecot.selection.values.value_rows", max_length, name)
     if not any(value is not None for row in fitting["values"] for value in row):
         raise InvalidInputError(f"{name}: there is no value in {len(fitting)} chains (max_length={max_length})")
     return fitting
