@@ -21,8 +21,9 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 def test_it_opens_on_a_story_that_plays_by_itself(visit):
     page = visit(reduced_motion="no-preference").page
     payload = growing(load_story())
+    said = "(text) => document.querySelector('#story-tree .tree-status')?.textContent.includes(text)"
+    page.wait_for_function(said, arg=payload["captions"][1])  # by itself; looked at in every frame, as it soon goes on
     expect(page.locator("#story-tree .card").first).to_be_visible()
-    expect(page.locator("#story-tree .tree-status")).to_contain_text(payload["captions"][1])  # by itself
     page.locator("#story-tree").get_by_role("button", name="Pause").click()
     step = page.evaluate(f"{view('story-tree')}.step")
     page.locator("#story-tree select").select_option("4")
@@ -141,6 +142,33 @@ def test_everything_about_a_tree_can_be_done_by_keys(visit):
     rows.first.focus()
     page.keyboard.press("ArrowDown")
     expect(rows.nth(1)).to_be_focused()
+
+
+SLOW = """() => {
+  const quick = window.fetch;
+  window.fetch = async (address, ...others) => {
+    if (String(address).includes("/queue/join")) await new Promise((then) => setTimeout(then, 400));
+    return quick(address, ...others);
+  };
+}"""
+
+
+def test_whoever_chooses_before_the_answer_came_sees_the_last_choice(visit):
+    visitor = visit()
+    page = visitor.page
+    visitor.find("p-6")
+    page.evaluate(SLOW)
+    for node in (1, 2, 4):
+        page.evaluate(f"{view('tree')}.choose({node})")
+        page.wait_for_timeout(150)  # asked, and not answered yet
+    expect(page.locator("#node tr", has_text="node").first).to_contain_text("4 of")
+    page.locator("#filter-text").locator("textarea, input").first.fill("")
+    rows = page.locator("#problem-list .tree-row")
+    expect(rows).not_to_have_count(1)
+    for number in (0, 1, 2):
+        rows.nth(number).click()
+        page.wait_for_timeout(150)
+    expect(page.locator("#problem-title")).to_contain_text(rows.nth(2).locator(".row-problem").inner_text()[:20])
 
 
 def test_a_tree_is_moved_and_zoomed_by_mouse(visit):

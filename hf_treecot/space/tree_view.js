@@ -17,7 +17,7 @@ globalThis.treecot = (() => {
 
   class TreeView {
     constructor(root, trigger) {
-      this.trigger = trigger;
+      this.select = treecotSelect(trigger);
       this.id = `tree-${++views}`;
       root.replaceChildren();
       this.root = root;
@@ -160,7 +160,7 @@ globalThis.treecot = (() => {
       clearTimeout(this.asking);
       this.asking = setTimeout(() => {
         if (this.tree?.link) history.replaceState(null, "", this.link());
-        this.trigger("select", { node: this.chosen, step: this.step });
+        this.select({ node: this.chosen, step: this.step });
       }, this.timer ? 250 : 60);
     }
 
