@@ -109,7 +109,7 @@ def test_train_a_value_model(run, dataset, tmp_path, tiny_model_directory):
     assert ValueModel.from_pretrained(str(tmp_path / "value")).score([("How much?", "A lot.")])[0] > 0
     again = train_value(run, dataset, tiny_model_directory, "--critic", "value", "--output_dir", "agreed")
     assert again.returncode == 0, again.stderr
-    contradicted, known = map(int, re.search(r"contradicts (\d+) of (\d+) values", again.stdout).groups())
+    contradicted, known = map(int, re.search(r"contradicts (\d+) of (\d+) values of thoughts", again.stdout).groups())
     assert 0 < contradicted < known
     refused = train_value(run, dataset, "hasty", "--held_out_share", 0.3)
     assert "holds a model that was trained from another model" in refused.stderr
@@ -166,7 +166,9 @@ def test_train_with_masked_thoughts_and_then_with_redi(train, tmp_path, tiny_mod
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--dataset", "nowhere/missing/at/all"], "dataset 'nowhere/missing/at/all', configuration 'preference'"),
+        (["--dataset", "nowhere/missing/at/all"], "dataset 'nowhere/missing/at/all': there is no such directory"),
+        (["--dataset", "./nowhere"], "dataset './nowhere': there is no such directory, and it is no name on the Hub"),
+        (["--dataset", "nowhere/missing"], "dataset 'nowhere/missing', configuration 'preference'"),
         (["--model_name_or_path", "./nowhere"], "model_name_or_path='./nowhere' cannot be loaded"),
         (["--epsilon", "0.5"], "epsilon=0.5 is out of range"),
         (["--alpha", "-1"], "alpha=-1.0 is out of range"),

@@ -40,9 +40,9 @@ def test_rows_without_corrections():
 
 def test_values_that_a_critic_contradicts_are_left_out():
     rows = list(value_rows(grown_tree()))
-    kept, count = agreed(rows, [[0.4, 0.6, 0.9], [0.9, 0.9, 0.9], [0.9, 0.1]])
-    assert [row["values"] for row in kept] == [[1 / 3, None, 1.0], [None, None, None], [None, 0.0]]
-    assert count == 2  # 1/2 is no majority, and a wrong answer is none
+    kept, count = agreed(rows, [[0.4, 0.6, 0.1], [0.9, 0.9, 0.9], [0.9, 0.1]])
+    assert [row["values"] for row in kept] == [[1 / 3, None, 1.0], [None, None, 0.0], [None, 0.0]]
+    assert count == 1  # 1/2 is no majority, and of answers a rule knows what they are worth
     assert rows[0]["values"][1] == 1 / 2  # these stay as they were
 
 

@@ -22,6 +22,7 @@ from ..errors import InvalidInputError
 from ..files import fingerprint, write_atomically
 from ..hub.dataset import dataset_directory, load_trees
 from ..hub.push import push_model
+from ..hub.repository import HUB_NAME
 from ..mcts.tree import Tree
 from ..problems.loading import load_problems
 from ..selection.advantages import advantage_rows
@@ -177,6 +178,11 @@ def load_rows(script: ScriptArguments, config_name: str) -> Dataset:
     Raises:
         InvalidInputError: There is no such dataset, configuration or split.
     """
+    if not Path(script.dataset).exists() and not HUB_NAME.fullmatch(script.dataset):
+        raise InvalidInputError(
+            f"dataset {script.dataset!r}: there is no such directory, and it is no name on the Hub: give the directory "
+            "of a run, or user/name"
+        )
     try:  # a Hub name is a path that is not there, and so stays as it is
         rows = load_dataset(str(dataset_directory(Path(script.dataset))), config_name, split=script.split)
     except (FileNotFoundError, ValueError, OSError) as error:

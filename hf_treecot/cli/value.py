@@ -63,9 +63,9 @@ def _agreed(rows: list[dict], critic) -> list[dict]:
 
     scores = critic.score_thoughts([(row["prompt"][0]["content"], row["thoughts"]) for row in rows])
     kept, count = agreed(rows, scores)
-    known = sum(value is not None for row in rows for value in row["values"])
-    print(f"The critic contradicts {count} of {known} values, which are left out.")
-    if count == known:
+    known = sum(value is not None for row in rows for value in row["values"][:-1])
+    print(f"The critic contradicts {count} of {known} values of thoughts, which are left out.")
+    if count and count == known:
         raise InvalidInputError("critic: it contradicts all values; train it on trees of the same kind")
     return kept
 

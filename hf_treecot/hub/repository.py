@@ -40,7 +40,7 @@ from ..errors import HubError, InvalidInputError
 
 logger = logging.get_logger(__name__)
 Result = TypeVar("Result")
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # not ./name: that is a path
 ATTEMPTS = 8
 LONGEST_WAIT = 60.0  # seconds
 TRANSIENT = {408, 409, 412, 429, 500, 502, 503, 504}

@@ -47,8 +47,8 @@ def value_rows(tree: Tree, format: str = "tags", corrections: bool = True) -> It
 def agreed(rows: Sequence[dict[str, Any]], scores: Sequence[Sequence[float]]) -> tuple[list[dict[str, Any]], int]:
     """
     Rows without the values that a critic contradicts: one of the two says that the thought leads to a right answer
-    more often than not, and the other that it does not. Monte Carlo's values are noisy where few simulations were;
-    consensus filtering of [Zhang et al., 2025](https://arxiv.org/abs/2501.07301).
+    more often than not, and the other that it does not. Monte Carlo's values are noisy where few simulations were,
+    but what an answer is worth is known, by a rule; that stays. Consensus filtering of [Zhang et al., 2025](https://arxiv.org/abs/2501.07301).
 
     Args:
         rows (`Sequence[dict]`): Of [`value_rows`].
@@ -60,7 +60,8 @@ def agreed(rows: Sequence[dict[str, Any]], scores: Sequence[Sequence[float]]) ->
     kept, count = [], 0
     for row, of_row in zip(rows, scores, strict=True):
         pairs = list(zip(row["values"], of_row, strict=True))
-        against = [value is not None and (value > 0.5) is not (score > 0.5) for value, score in pairs]
+        thoughts = pairs[:-1]  # the last is the answer
+        against = [value is not None and (value > 0.5) is not (score > 0.5) for value, score in thoughts] + [False]
         count += sum(against)
         values = [None if is_against else value for is_against, (value, _) in zip(against, pairs, strict=True)]
         kept.append({**row, "values": values})

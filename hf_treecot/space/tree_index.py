@@ -5,7 +5,6 @@ The columns come from the parquet files of a directory, or by range requests fro
 
 import json
 import logging
-import re
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from huggingface_hub.utils import httpx
 
 from ..errors import InvalidInputError
 from ..hub.dataset import dataset_directory, tree_from_row
+from ..hub.repository import HUB_NAME
 from ..mcts.tree import Tree
 
 
@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "shipped"  # a run that comes with the package
 EXAMPLES = "examples"  # what its trees are called
-HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 SHOWN_PROMPT = 120  # characters of a prompt in a list
 COLUMNS = {
     "tree_id": "tree_id",
