@@ -1,4 +1,5 @@
 import asyncio
+import inspect
 import json
 import random
 import shutil
@@ -20,6 +21,7 @@ from transformers import (
 
 from hf_treecot.engines.engine import Completion, Request
 from hf_treecot.engines.local import LocalEngine
+from hf_treecot.engines.local_model import cache_argument
 from hf_treecot.engines.sampling import sample
 from hf_treecot.engines.slot_cache import PathCache
 from hf_treecot.errors import ContextLengthError, EngineError, InvalidInputError
@@ -85,6 +87,26 @@ async def one_by_one(engine, todo):
 
 async def at_once(engine, todo):
     return list(await asyncio.gather(*(engine.generate(request) for request in todo)))
+
+
+@pytest.mark.parametrize("name", ["past_key_values", "cache"])
+async def test_a_model_may_call_its_keys_and_values_by_either_name(tokenizer, name):
+    model = tiny_model(tokenizer)
+    forward, own = model.forward, cache_argument(model)
+
+    def renamed(input_ids, **inputs):
+        if name in inputs:
+            inputs[own] = inputs.pop(name)
+        return forward(input_ids, **inputs)
+
+    renamed.__signature__ = inspect.Signature([inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY)])
+    model.forward = renamed
+    engines = LocalEngine(model, tokenizer), engine_of(tokenizer)
+    assert cache_argument(model) == name
+    of_renamed, of_own = [[c.text for c in await at_once(engine, requests(20))] for engine in engines]
+    assert of_renamed == of_own
+    for engine in engines:
+        engine.close()
 
 
 @pytest.mark.training

@@ -180,8 +180,8 @@ def load_rows(script: ScriptArguments, config_name: str) -> Dataset:
     """
     if not Path(script.dataset).exists() and not HUB_NAME.fullmatch(script.dataset):
         raise InvalidInputError(
-            f"dataset {script.dataset!r}: there is no such directory, and it is no name on the Hub: give the directory "
-            "of a run, or user/name"
+            f"dataset {script.dataset!r}: there is no such directory, and it is no name on the Hub: give the "
+            "directory of a run, or user/name"
         )
     try:  # a Hub name is a path that is not there, and so stays as it is
         rows = load_dataset(str(dataset_directory(Path(script.dataset))), config_name, split=script.split)

@@ -15,7 +15,7 @@ from ..attention_kernels import kernels_for_any_length
 from ..errors import ContextLengthError, EngineError, InvalidInputError
 from .chat_template import render_messages
 from .engine import SMALL_MODEL, Completion, EngineIdentity, Request, Tell
-from .local_model import AttentionMask, check_model, end_tokens, identify, load_model
+from .local_model import AttentionMask, cache_argument, check_model, end_tokens, identify, load_model
 from .local_rows import Row, RowReader
 from .sampling import sample
 from .slot_cache import PathCache, SlotCache
@@ -79,6 +79,7 @@ class LocalEngine:
             num_threads = 1
         self._num_threads = num_threads
         self._mask = AttentionMask(model)
+        self._cache_argument = cache_argument(model)
         self._decoder = SmallDecoder(model) if can_decode(model) else None
         self._reader = RowReader(tokenizer, end_tokens(model, tokenizer))
         self._path_cache_bytes = path_cache_bytes
@@ -291,9 +292,9 @@ class LocalEngine:
                 # A rotary embedding knows no position beyond the context; padding is never seen, so any will do.
                 position_ids=positions.clamp(max=self.max_length - 1),
                 attention_mask=self._mask(positions, longest),
-                past_key_values=self._cache,
                 use_cache=True,
                 logits_to_keep=1,
+                **{self._cache_argument: self._cache},
             )
         return outputs.logits[:, -1]
 

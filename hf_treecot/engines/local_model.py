@@ -1,5 +1,6 @@
 """A transformers model as the local engine needs it: loaded, refused if it cannot be run, and told from others."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,11 @@ class AttentionMask:
             return visible
         scores = torch.zeros(visible.shape, dtype=self.dtype, device=positions.device)
         return scores.masked_fill(~visible, self.masked_score)
+
+
+def cache_argument(model) -> str:
+    """What a model calls its keys and values: transformers 5.24 renamed them, models' own code may not have."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def end_tokens(model, tokenizer) -> set[int]:
