@@ -42,11 +42,13 @@ test-servers: install
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt "gguf>=0.17" "openai>=1.98,<2.40"
 	$(BIN)/python -m pytest tests/real_servers/checks.py
 
-# Chromium for the tests of the Space: one that is there, else Debian's, else Playwright's own.
+# Chromium for the tests of the Space: one that is there, else Debian's (without windows, if there is such a package), else
+# Playwright's own.
 browser: install
-	@command -v chromium || command -v chromium-browser || command -v google-chrome \
+	@command -v chromium-headless-shell || command -v chromium || command -v chromium-browser || command -v google-chrome \
 	  || { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -qq \
-	       && apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core; } \
+	       && { apt-get install -qq -y --no-install-recommends chromium-headless-shell fonts-dejavu-core \
+	            || apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core; }; } \
 	  || $(BIN)/playwright install --only-shell chromium \
 	  || echo "There is no Chromium: the tests of the Space in a browser will be skipped."
 

@@ -25,6 +25,7 @@ from hf_treecot.space.tree_index import Query, open_trees
 from .space import (
     HOSTILE,
     SPACE,
+    free_port,
     hostile_tree,
     large_tree,
     small_tree,
@@ -442,7 +443,7 @@ def public_space(run, tmp_path):
     log = JudgementLog(tmp_path / "judgements")
     log.add(Judgement("x", "reject", "Ann#secret", "mine alone"))
     workspace = app.Workspace(str(run), talk.Models(["starter"]), log, None, public=True)
-    _, url, _ = app.launch(workspace, "127.0.0.1", None, prevent_thread_lock=True, quiet=True)
+    _, url, _ = app.launch(workspace, "127.0.0.1", free_port(), prevent_thread_lock=True, quiet=True)
     yield SimpleNamespace(url=url, workspace=workspace, log=log)
     import gradio
 

@@ -17,6 +17,7 @@ pytest.importorskip("playwright.sync_api")
 from hf_treecot.selection.judgements import JudgementLog, read_events  # noqa: E402
 from hf_treecot.space import app, talk  # noqa: E402
 
+from .space import free_port  # noqa: E402
 from .visitor import SETTLING, Visitor, browser, expect, space, visit  # noqa: E402
 
 
@@ -131,9 +132,7 @@ def test_an_empty_question_is_one_sentence(visit):
 
 
 def test_the_command_serves_the_same_page(browser, space, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "hf_treecot.cli.main", "space", "--source", space.run, "--port", port]
     output = (tmp_path / "output").open("w+")
     process = subprocess.Popen([str(word) for word in command], cwd=tmp_path, stdout=output, stderr=output, text=True)
@@ -159,7 +158,7 @@ def test_the_command_serves_the_same_page(browser, space, tmp_path):
 def test_on_a_public_space_visitors_are_strangers(browser, space):
     log = JudgementLog(space.directory / f"public {uuid.uuid4().hex}")
     workspace = app.Workspace(str(space.run), talk.Models(["starter"]), log, None, public=True)
-    _, url, _ = app.launch(workspace, "127.0.0.1", None, prevent_thread_lock=True, quiet=True)
+    _, url, _ = app.launch(workspace, "127.0.0.1", free_port(), prevent_thread_lock=True, quiet=True)
     visitors = [Visitor(browser, url) for _ in range(2)]
     for visitor in visitors:  # both say that they are Ann
         visitor.find("Problem 7")

@@ -19,7 +19,7 @@ from hf_treecot.selection.judgements import Judgement, load_judgements
 from hf_treecot.space import judging
 from hf_treecot.space.tree_index import Query, open_trees
 
-from .space import small_tree, write_run
+from .space import free_port, small_tree, write_run
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_the_published_space_starts_without_a_release(hub, tmp_path, run, monkey
     assert (tmp_path / "site" / "hf_treecot" / "cli" / "configs" / "build" / "demo.yaml").is_file()
     assert not push_space(None, "user/space").changed  # the same files make the same wheel
     assert published.changed
-    port = _free_port()
+    port = free_port()
     environment = {
         **os.environ, "PYTHONPATH": str(tmp_path / "site"), "TREECOT_SOURCE": str(run),
         "GRADIO_SERVER_PORT": str(port),
@@ -103,14 +103,6 @@ def test_a_space_of_ones_own_is_published_as_it_is(hub, tmp_path):
     (tmp_path / "app.py").write_text("1\n")
     push_space(tmp_path, "user/mine")
     assert {"README.md", "app.py"} == {path for path in hub.files("spaces", "user/mine") if path != ".gitattributes"}
-
-
-def _free_port():
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def _get_when_up(url):

@@ -18,11 +18,11 @@ expect.set_options(timeout=30_000)  # of a busy machine: a page that is ready is
 from hf_treecot.selection.judgements import JudgementLog  # noqa: E402
 from hf_treecot.space import app, talk  # noqa: E402
 
-from .space import hostile_tree, large_tree, small_tree, write_evaluation, write_run  # noqa: E402
+from .space import free_port, hostile_tree, large_tree, small_tree, write_evaluation, write_run  # noqa: E402
 from .tiny_models import save_tiny  # noqa: E402
 
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 SCREENSHOTS = os.environ.get("TREECOT_SCREENSHOTS")  # a directory to keep them in
 SETTLING = 400  # milliseconds: no visitor types as early as a test, before Gradio has set all its components
@@ -58,7 +58,7 @@ def space(tmp_path_factory):
     model = save_tiny(directory / "model")
     log = JudgementLog(directory / "judgements")
     workspace = app.Workspace(str(run), SlowModels([model], any_other=True), log, run, public=False)
-    _, url, _ = app.launch(workspace, "127.0.0.1", None, prevent_thread_lock=True, quiet=True)
+    _, url, _ = app.launch(workspace, "127.0.0.1", free_port(), prevent_thread_lock=True, quiet=True)
     yield SimpleNamespace(url=url, run=run, directory=directory, judgements=log.directory)
     gradio.close_all()
 

@@ -62,6 +62,7 @@ def draw_tree(tree: Tree, path: Path) -> None:
         border = "#9e9e9e" if node.reward is None else "#1a9850" if node.reward > 0.5 else "#d73027"
         colour = KIND_COLOURS.get(node.kind, "#ffffff")
         text = tree.problem.prompt if node_id == ROOT else node.text
+        text = "".join(letter if letter.isprintable() else " " for letter in text)  # no font has the others
         label = "\n".join(textwrap.wrap(text.replace("$", r"\$"), 38, max_lines=2, placeholder=" …"))
         statistics = f"{node.kind.replace('_', '-')}  N={node.visit_count}  v/N={node.value:.2f}"
         axes.text(
