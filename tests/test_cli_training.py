@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from datasets import Dataset, load_dataset
+from transformers.utils import is_torch_bf16_gpu_available
 
 from hf_treecot.base import Problem
 from hf_treecot.cli.packaged import CONFIGS
@@ -76,6 +77,16 @@ def test_train_in_stages_from_the_command_line(train, tmp_path, tiny_model_direc
     (tmp_path / "joint" / "trained_from.json").write_text(json.dumps({**state, "rows": "0"}))
     refused = train("joint", "sft")
     assert "trained from other rows" in refused.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_configuration_is_needed_where_there_is_no_accelerator(command):
+    """TRL asks for bfloat16 unless told otherwise, and transformers then for a GPU that has it."""
+    kinds = importlib.import_module(f"hf_treecot.cli.{command}").kinds()
+    _, training, _ = parse(command, kinds, None, ["--dataset", "runs/x", "--output_dir", "runs/y"])
+    assert training.bf16 is is_torch_bf16_gpu_available()
+    with_config = parse(command, kinds, None, ["--config", "starter", "--bf16", "true"])[1]
+    assert with_config.bf16
 
 
 def test_train_on_whole_trees(train, tmp_path, tiny_model_directory):

@@ -130,6 +130,8 @@ def parse(
     args = list(sys.argv[1:] if args is None else args)
     parser = make_parser(command, arguments, description)
     try:
+        if {"-h", "--help"}.isdisjoint(args):  # which says the same everywhere
+            parser.set_defaults(**_defaults_here(parser))
         args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith("--config=") else [arg])]
         if "--config" in args:
             place = args.index("--config") + 1
@@ -147,6 +149,15 @@ def parse(
     except (ValueError, TypeError) as error:  # an InvalidInputError is a ValueError
         fail(" ".join(str(error).split()))
     return tuple(parsed) if isinstance(arguments, tuple) else parsed[0]
+
+
+def _defaults_here(parser: CommandParser) -> dict[str, Any]:
+    """TRL computes in bfloat16 if it is not told otherwise; where that cannot be, it is not asked for."""
+    if "bf16" not in parser._owners:
+        return {}
+    from transformers.utils import is_torch_bf16_gpu_available, is_torch_xla_available
+
+    return {} if is_torch_bf16_gpu_available() or is_torch_xla_available() else {"bf16": False}
 
 
 def _check_keys(content: Any, path: str, parser: CommandParser) -> None:
