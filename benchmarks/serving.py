@@ -7,8 +7,8 @@
 behind both is a loopback server that answers at once. `load`: 64 clients, 1,000 requests of all decodings, streamed
 and not, of which a tenth leave and a tenth are malformed, on a server that fails; every answer must be that of a lone
 request, and no task, slot or memory may be left. `saturation`: a timed server (64 slots, 20 ms a step) behind the
-endpoint: its tokens per second over those when its engine alone keeps it busy. Only the ratios within one run mean
-anything.
+endpoint: its tokens per second over those when its engine alone keeps it busy with the same requests. Only the ratios
+within one run mean anything.
 """
 
 import argparse
@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -36,7 +37,7 @@ from hf_treecot.cli.engines import EngineArguments, open_engines
 from hf_treecot.engines.engine import Request, seed_of
 from hf_treecot.mcts.pattern import load_pattern
 from hf_treecot.mcts.search import SearchConfig
-from hf_treecot.serving.answering import Sampling, answer_by_search
+from hf_treecot.serving.answering import Sampling, answer_by_search, answer_plainly
 from hf_treecot.serving.app import make_app
 from hf_treecot.serving.parameters import Defaults
 from hf_treecot.serving.service import Limits, Service
@@ -45,6 +46,7 @@ from hf_treecot.testing.running import listen, spawn
 
 
 SLOTS = 64
+SEARCH_TOKENS = 1024  # of one, when a server is to be kept busy
 CHAT = "/v1/chat/completions"
 QUESTIONS = [f"What is {i} times {i + 3}?" for i in range(10)]
 MODELS = ("model", "model:samples", "model:search")
@@ -261,45 +263,59 @@ async def busy(ask_one, seconds, callers):
 
 
 async def saturation(tokenizer, seconds):
+    """Each way beside the engine alone with the requests of that way, in their order: prompts of searches grow."""
     timed = ("--backend", "timed", "--mean-tokens", "150", "--max-total-tokens", "8192")
     timed += ("--max-concurrent-requests", str(4 * SLOTS))
-    search = SearchConfig(max_new_tokens=512, max_depth=6)
-    with spawn("openai", *timed) as (server, _):  # whose requests are those of searches
-        async with open_engines(engine_arguments(server, tokenizer)) as engines:
-            recorder = Recorder(engines["generator"])
-            searches = (
-                answer_by_search(
-                    recorder, [{"role": "user", "content": f"{q} ({i})"}], Sampling(1.0, 1.0, i), 4000,
-                    load_pattern("reflection"), search, max_simulations=64, seconds=seconds,
-                )
-                for i, q in enumerate(QUESTIONS * 13)
-            )  # fmt: skip
-            await asyncio.gather(*searches)
-    with spawn("openai", *timed) as (server, _):
-        async with open_engines(engine_arguments(server, tokenizer)) as engines:
-            requests = itertools.cycle(recorder.requests)
-
-            async def straight(number, turn):
-                return (await engines["generator"].generate(next(requests))).tokens
-
-            alone = await busy(straight, seconds, 2 * SLOTS)
-    print(f"| saturation, the engine alone | {alone:.0f} tokens/s | 1 | {2 * SLOTS} requests under way |", flush=True)
-    ways = (("plain", MODELS[0], False), ("plain, streamed", MODELS[0], True))
-    for name, model, stream in (*ways, ("search", MODELS[2], False), ("search, streamed", MODELS[2], True)):
+    for model in (MODELS[0], MODELS[2]):
         with spawn("openai", *timed) as (server, _):
+            async with open_engines(engine_arguments(server, tokenizer)) as engines:
+                recorder = Recorder(engines["generator"])
+                await busy(partial(in_this_process, recorder, model), seconds, 2 * SLOTS)
+        with spawn("openai", *timed) as (server, _):
+            async with open_engines(engine_arguments(server, tokenizer)) as engines:
+                requests = itertools.cycle(recorder.requests)
+
+                async def straight(number, turn, engine=engines["generator"], requests=requests):
+                    return (await engine.generate(next(requests))).tokens
+
+                alone = await busy(straight, seconds, 2 * SLOTS)
+        print(
+            f"| saturation, {model}, the engine alone | {alone:.0f} tokens/s | 1 | {2 * SLOTS} callers |", flush=True
+        )
+        for stream in (False, True):
             options = ("--answer_tokens", "512", "--max_requests", str(2 * SLOTS))
-            with endpoint(server, tokenizer, *options) as url:
+            with spawn("openai", *timed) as (server, _), endpoint(server, tokenizer, *options) as url:
                 async with httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_connections=None)) as client:
+                    through = partial(through_endpoint, client, url, model, stream)
+                    rate = await busy(through, seconds, 2 * SLOTS)
+            name = f"{model}, streamed" if stream else model
+            print(
+                f"| saturation, {name} | {rate:.0f} tokens/s | {rate / alone:.3f} | {2 * SLOTS} clients |", flush=True
+            )
 
-                    async def through(number, turn, client=client, url=url, model=model, stream=stream):
-                        more = {"stream_options": {"include_usage": True}} if stream else {}
-                        asked = body(model, f"{QUESTIONS[number % 10]} ({number}, {turn})", turn, stream, **more)
-                        text = (await client.post(url + CHAT, json=asked)).text
-                        found = re.findall(r'"completion_tokens":(\d+)', text)
-                        return int(found[-1]) if found else 0
 
-                    rate = await busy(through, 2 * seconds, 2 * SLOTS)
-        print(f"| saturation, {name} | {rate:.0f} tokens/s | {rate / alone:.3f} | {2 * SLOTS} clients |", flush=True)
+async def in_this_process(engine, model, number, turn):
+    """Tokens of an answer as the endpoint gives it, without an endpoint."""
+    messages = [{"role": "user", "content": f"{QUESTIONS[number % 10]} ({number}, {turn})"}]
+    sampling = Sampling(1.0, 1.0, turn)
+    if model == MODELS[0]:
+        return (await answer_plainly(engine, messages, sampling, 512)).tokens
+    search = SearchConfig(max_new_tokens=512, max_depth=6)
+    pattern = load_pattern("reflection")
+    return (await answer_by_search(engine, messages, sampling, SEARCH_TOKENS, pattern, search)).tokens
+
+
+async def through_endpoint(client, url, model, stream, number, turn):
+    """The same, by the endpoint."""
+    more = {"stream_options": {"include_usage": True}} if stream else {}
+    if model == MODELS[2]:
+        more["max_completion_tokens"] = SEARCH_TOKENS
+    asked = body(model, f"{QUESTIONS[number % 10]} ({number}, {turn})", turn, stream, **more)
+    reply = await client.post(url + CHAT, json=asked)
+    if reply.status_code == 400 and '"token_budget_too_small"' in reply.text:
+        return SEARCH_TOKENS  # they were spent, and none of them on an answer
+    reply.raise_for_status()
+    return int(re.findall(r'"completion_tokens":(\d+)', reply.text)[-1])
 
 
 def main():
@@ -313,7 +329,7 @@ def main():
         tokenizer = str(Path(directory) / "tokenizer")
         small_tokenizer().save_pretrained(tokenizer)
         for part in options.parts or ("latency", "load", "saturation"):
-            work = {"latency": (latency, 200), "load": (load, 1000), "saturation": (saturation, 60)}
+            work = {"latency": (latency, 200), "load": (load, 1000), "saturation": (saturation, 100)}
             function, size = work[part]
             asyncio.run(function(tokenizer, size // share))
 
