@@ -312,7 +312,7 @@ async def through_endpoint(client, url, model, stream, number, turn):
         more["max_completion_tokens"] = SEARCH_TOKENS
     asked = body(model, f"{QUESTIONS[number % 10]} ({number}, {turn})", turn, stream, **more)
     reply = await client.post(url + CHAT, json=asked)
-    if reply.status_code == 400 and '"token_budget_too_small"' in reply.text:
+    if '"token_budget_too_small"' in reply.text:  # a status, or an event of a stream
         return SEARCH_TOKENS  # they were spent, and none of them on an answer
     reply.raise_for_status()
     return int(re.findall(r'"completion_tokens":(\d+)', reply.text)[-1])
