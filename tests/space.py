@@ -1,7 +1,6 @@
 """Datasets of trees to show in the Space, for its tests and its benchmark."""
 
 import json
-import socket
 from pathlib import Path
 
 import pyarrow
@@ -26,13 +25,6 @@ HOSTILE = (
     r"$\href{javascript:window.hacked=1}{x}$ $\text{<script>window.hacked=1</script>}$ $\frac{1$",
     '"><svg onload="window.hacked = 1"><a href="javascript:window.hacked=1">x</a>',
 )
-
-
-def free_port():
-    """Gradio's own choice, the first free one from 7860, is that of two processes which start at the same time."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def small_tree(number=0, pattern="reflection", right=1, wrong=1, source="tests"):

@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -19,6 +18,7 @@ import pytest
 
 import hf_treecot
 from hf_treecot.cli.main import COMMANDS as COMMANDS_OF_TREECOT
+from hf_treecot.engines.server_process import free_port
 from hf_treecot.evaluation.lighteval_compat import INSTALL
 from hf_treecot.hub.dataset import load_trees
 from hf_treecot.selection.judgements import Judgement, JudgementLog
@@ -157,9 +157,7 @@ def test_the_pages_are_built_without_a_warning(tmp_path):
 def test_the_page_about_serving_works_by_copy_and_paste(tmp_path):
     page = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
     first, code = (re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL)[1] for kind in ("bash", "python"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     treecot = f"{sys.executable} -m hf_treecot.cli.main"
     script = f"set -e\n{first}\n{sys.executable} - <<'END'\n{code}\nEND\nkill %1\nwait"
     script = script.replace("treecot serve", f"{treecot} serve --port {port}").replace("8000", port)

@@ -14,6 +14,7 @@ pytest.importorskip("gradio")
 from gradio_client import Client
 
 from hf_treecot.base import Problem
+from hf_treecot.engines.server_process import free_port
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.evaluation.judges import majority
 from hf_treecot.mcts.tree import Node, Tree
@@ -25,7 +26,6 @@ from hf_treecot.space.tree_index import Query, open_trees
 from .space import (
     HOSTILE,
     SPACE,
-    free_port,
     hostile_tree,
     large_tree,
     small_tree,

@@ -14,10 +14,10 @@ import pytest
 gradio = pytest.importorskip("gradio")
 pytest.importorskip("playwright.sync_api")
 
+from hf_treecot.engines.server_process import free_port  # noqa: E402
 from hf_treecot.selection.judgements import JudgementLog, read_events  # noqa: E402
 from hf_treecot.space import app, talk  # noqa: E402
 
-from .space import free_port  # noqa: E402
 from .visitor import SETTLING, Visitor, browser, expect, space, visit  # noqa: E402
 
 

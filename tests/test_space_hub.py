@@ -13,13 +13,14 @@ pytest.importorskip("gradio")
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.utils import httpx
 
+from hf_treecot.engines.server_process import free_port
 from hf_treecot.errors import InvalidInputError
 from hf_treecot.hub.push import push_space
 from hf_treecot.selection.judgements import Judgement, load_judgements
 from hf_treecot.space import judging
 from hf_treecot.space.tree_index import Query, open_trees
 
-from .space import free_port, small_tree, write_run
+from .space import small_tree, write_run
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 expect.set_options(timeout=30_000)  # of a busy machine: a page that is ready is waited for no longer
 
+from hf_treecot.engines.server_process import free_port  # noqa: E402
 from hf_treecot.selection.judgements import JudgementLog  # noqa: E402
 from hf_treecot.space import app, talk  # noqa: E402
 
-from .space import free_port, hostile_tree, large_tree, small_tree, write_evaluation, write_run  # noqa: E402
+from .space import hostile_tree, large_tree, small_tree, write_evaluation, write_run  # noqa: E402
 from .tiny_models import save_tiny  # noqa: E402
 
 
@@ -58,6 +59,7 @@ def space(tmp_path_factory):
     model = save_tiny(directory / "model")
     log = JudgementLog(directory / "judgements")
     workspace = app.Workspace(str(run), SlowModels([model], any_other=True), log, run, public=False)
+    # Gradio's own choice, the first free one from 7860, is that of two processes which start at the same time.
     _, url, _ = app.launch(workspace, "127.0.0.1", free_port(), prevent_thread_lock=True, quiet=True)
     yield SimpleNamespace(url=url, run=run, directory=directory, judgements=log.directory)
     gradio.close_all()

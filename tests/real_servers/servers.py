@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from hf_treecot.engines.server_process import free_port
 from hf_treecot.files import cache_directory
 from hf_treecot.starter.training import starter_model
 
@@ -86,7 +86,7 @@ def llama_cpp(
     directory: Path, *options: str, prefix: str = "", slots: int = 8, context: int = 8192, model: Path | None = None
 ) -> Iterator:
     """llama.cpp's server, of the starter model or another."""
-    port = _free_port()
+    port = free_port()
     gguf = as_gguf(model or starter_model())
     command = [
         str(llama_server()), "--model", str(gguf), "--host", "127.0.0.1", "--port", str(port),
@@ -101,7 +101,7 @@ def llama_cpp(
 @contextlib.contextmanager
 def transformers_serve(directory: Path, *options: str, model: Path | None = None) -> Iterator:
     """`transformers serve`, of the starter model or another."""
-    port, model = _free_port(), str(model or starter_model())
+    port, model = free_port(), str(model or starter_model())
     command = [
         sys.executable, "-m", "transformers.cli.transformers", "serve", model, "--host", "127.0.0.1", "--port",
         str(port), "--device", "cpu", *options,
@@ -118,9 +118,3 @@ def _running(server: RealServer) -> Iterator[RealServer]:
         yield server
     finally:
         server.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
