@@ -273,11 +273,7 @@ async def saturation(tokenizer, seconds):
                 await busy(partial(in_this_process, recorder, model), seconds, 2 * SLOTS)
         with spawn("openai", *timed) as (server, _):
             async with open_engines(engine_arguments(server, tokenizer)) as engines:
-                requests = itertools.cycle(recorder.requests)
-
-                async def straight(number, turn, engine=engines["generator"], requests=requests):
-                    return (await engine.generate(next(requests))).tokens
-
+                straight = partial(straight_on, engines["generator"], itertools.cycle(recorder.requests))
                 alone = await busy(straight, seconds, 2 * SLOTS)
         print(
             f"| saturation, {model}, the engine alone | {alone:.0f} tokens/s | 1 | {2 * SLOTS} callers |", flush=True
@@ -294,15 +290,23 @@ async def saturation(tokenizer, seconds):
             )
 
 
+def question_of(number, turn):
+    """What a caller asks, every time another thing."""
+    return f"{QUESTIONS[number % 10]} ({number}, {turn})"
+
+
+async def straight_on(engine, requests, number, turn):
+    """Tokens of the next request."""
+    return (await engine.generate(next(requests))).tokens
+
+
 async def in_this_process(engine, model, number, turn):
-    """Tokens of an answer as the endpoint gives it, without an endpoint."""
-    messages = [{"role": "user", "content": f"{QUESTIONS[number % 10]} ({number}, {turn})"}]
-    sampling = Sampling(1.0, 1.0, turn)
+    """Tokens of an answer as the endpoint gives it, by its settings, without an endpoint."""
+    messages, sampling = [{"role": "user", "content": question_of(number, turn)}], Sampling(1.0, 1.0, turn)
     if model == MODELS[0]:
         return (await answer_plainly(engine, messages, sampling, 512)).tokens
-    search = SearchConfig(max_new_tokens=512, max_depth=6)
     pattern = load_pattern("reflection")
-    return (await answer_by_search(engine, messages, sampling, SEARCH_TOKENS, pattern, search)).tokens
+    return (await answer_by_search(engine, messages, sampling, SEARCH_TOKENS, pattern, SearchConfig())).tokens
 
 
 async def through_endpoint(client, url, model, stream, number, turn):
@@ -310,7 +314,7 @@ async def through_endpoint(client, url, model, stream, number, turn):
     more = {"stream_options": {"include_usage": True}} if stream else {}
     if model == MODELS[2]:
         more["max_completion_tokens"] = SEARCH_TOKENS
-    asked = body(model, f"{QUESTIONS[number % 10]} ({number}, {turn})", turn, stream, **more)
+    asked = body(model, question_of(number, turn), turn, stream, **more)
     reply = await client.post(url + CHAT, json=asked)
     if '"token_budget_too_small"' in reply.text:  # a status, or an event of a stream
         return SEARCH_TOKENS  # they were spent, and none of them on an answer
